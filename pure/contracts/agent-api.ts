@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import { permissionRequest } from './consent.ts';
+import { defineRoutes } from './route.ts';
+
+/** What an agent sees at http://127.0.0.1:9090 in its sandbox; the caller is the link. `/mcp` is the MCP endpoint beside it. */
+const agent = { callers: ['agent'], owner: 'caller-session' } as const;
+export const agentRoutes = defineRoutes({
+  session: {
+    method: 'GET',
+    path: '/v1/session',
+    ...agent,
+    response: z.object({
+      sessionId: z.string(),
+      name: z.string(),
+      user: z.string().nullable(),
+      turnId: z.string().nullable(),
+      expiresAt: z.string(),
+    }),
+  },
+  listTools: {
+    method: 'GET',
+    path: '/v1/tools',
+    ...agent,
+    response: z.array(
+      z.object({
+        name: z.string(),
+        description: z.string(),
+        inputSchema: z.record(z.string(), z.unknown()),
+        decision: z.enum(['allow', 'ask']),
+      }),
+    ),
+  },
+  callTool: {
+    method: 'POST',
+    path: '/v1/tools/:tool',
+    ...agent,
+    params: z.strictObject({ tool: z.string().max(100) }),
+    body: z.record(z.string(), z.unknown()),
+    response: z.record(z.string(), z.unknown()),
+  },
+  requestPermission: {
+    method: 'POST',
+    path: '/v1/permissions',
+    ...agent,
+    body: permissionRequest,
+    response: z.object({
+      granted: z.boolean(),
+      scope: z.string(),
+      mode: z.enum(['once', 'session']).nullable(),
+      detail: z.string(),
+    }),
+  },
+  emitEvent: {
+    method: 'POST',
+    path: '/v1/events',
+    ...agent,
+    body: z.strictObject({ kind: z.enum(['progress', 'message', 'result']), text: z.string().max(4000) }),
+    response: z.object({ accepted: z.boolean() }),
+  },
+});

@@ -1,0 +1,37 @@
+import { z } from 'zod';
+
+/** Signed by the control plane for one session and sequence (JWS), on `gb.session.<id>.control`; a sidecar drops all others (R9). */
+export const controlMessage = z.discriminatedUnion('type', [
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('turn-open'),
+    turn_id: z.string(),
+    user: z.string(),
+  }),
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('turn-close'),
+    turn_id: z.string(),
+  }),
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('consent'),
+    challenge_id: z.string(),
+    answer: z.enum(['approved', 'denied', 'expired']),
+    token: z.string().nullable(),
+  }),
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('grant-revoked'),
+    grant_id: z.string(),
+  }),
+]);
+export type ControlMessage = z.infer<typeof controlMessage>;

@@ -1,0 +1,194 @@
+/**
+ * One catalogue of every error that a user or a client can meet: stable code, HTTP status, exit code of the CLI, and one
+ * line each of what happened, why, and what to do. `{name}` is filled from the details. Alphabetical.
+ */
+export interface ErrorEntry {
+  readonly status: number;
+  readonly exit: number;
+  readonly what: string;
+  readonly why: string;
+  readonly todo: string;
+}
+
+export const errorCatalogue = {
+  GB_AUDIT_UNAVAILABLE: {
+    status: 503,
+    exit: 75,
+    what: 'The operation was not carried out.',
+    why: 'Its intent could not be stored in the audit trail: {detail}',
+    todo: 'Run `glovebox doctor`; the operation can be tried again once the bus is up.',
+  },
+  GB_CALLER_MISMATCH: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: the request names {named}, but it came from {caller}.',
+    why: 'Who is calling is proven by the connection, never by what the request says.',
+    todo: 'Leave the id out, or use your own.',
+  },
+  GB_CALLER_REFUSED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: {operation} is not for this caller.',
+    why: 'The route registry allows it to {allowed} only.',
+    todo: 'Use an operation that this identity may call.',
+  },
+  GB_CONSENT_DENIED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: {scope} was denied.',
+    why: '{detail}',
+    todo: 'Do without it, or explain the need to the person and ask again later.',
+  },
+  GB_CONSENT_REQUIRED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused for now: {scope} needs consent.',
+    why: 'Nothing is granted at the start of a session; rule: {rule}.',
+    todo: 'Call request_permission with this scope and a reason.',
+  },
+  GB_DAEMON_UNREACHABLE: {
+    status: 503,
+    exit: 69,
+    what: 'Glovebox is not running.',
+    why: '{detail}',
+    todo: 'Run `glovebox up`.',
+  },
+  GB_HOST_UNFIT: {
+    status: 412,
+    exit: 78,
+    what: 'This host lacks {missing}.',
+    why: '{detail}',
+    todo: '{todo}',
+  },
+  GB_INPUT_INVALID: {
+    status: 400,
+    exit: 64,
+    what: '{what} is not valid.',
+    why: '{detail}',
+    todo: 'Correct it and try again; nothing was changed.',
+  },
+  GB_INTERNAL: {
+    status: 500,
+    exit: 70,
+    what: 'Something failed inside Glovebox.',
+    why: '{detail}',
+    todo: 'Nothing was granted. Please report it with the daemon log.',
+  },
+  GB_LIMIT_REACHED: {
+    status: 429,
+    exit: 75,
+    what: 'The limit {limit} is reached.',
+    why: '{detail}',
+    todo: 'See docs/limits.md for what it bounds.',
+  },
+  GB_NOT_FOUND: {
+    status: 404,
+    exit: 66,
+    what: 'There is no {what}.',
+    why: '{detail}',
+    todo: 'List what there is and try again.',
+  },
+  GB_POLICY_DENIED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: {operation}.',
+    why: 'The policy decided so; rule: {rule}.',
+    todo: '{todo}',
+  },
+  GB_POLICY_INVALID: {
+    status: 400,
+    exit: 65,
+    what: '{file}:{line}:{column}: {detail}',
+    why: 'A policy is read whole or not at all.',
+    todo: '{todo}',
+  },
+  GB_SESSION_STATE: {
+    status: 409,
+    exit: 75,
+    what: 'The session is {state}; {operation} needs it to be {needed}.',
+    why: 'A session goes through its states in one direction.',
+    todo: 'Look at `glovebox ps`.',
+  },
+  GB_TOKEN_REPLAYED: {
+    status: 409,
+    exit: 77,
+    what: 'Refused: this token was used before.',
+    why: 'Every token is good for one use.',
+    todo: 'Ask for a new one.',
+  },
+  GB_UPSTREAM_FAILED: {
+    status: 502,
+    exit: 69,
+    what: '{what} did not answer as it should.',
+    why: '{detail}',
+    todo: 'Try again; the outcome is recorded in the audit trail.',
+  },
+  GB_WORKSPACE_REFUSED: {
+    status: 400,
+    exit: 65,
+    what: '{path} cannot be a workspace.',
+    why: '{detail}',
+    todo: 'Change into the folder of one project and run it there.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+export type ErrorDetails = Readonly<Record<string, string | number>>;
+
+/** What travels: `application/json`, at most 16 KiB. */
+export interface ErrorBody {
+  readonly error: {
+    readonly code: ErrorCode;
+    readonly what: string;
+    readonly why: string;
+    readonly todo: string;
+  };
+}
+
+const fill = (template: string, details: ErrorDetails): string =>
+  template.replace(/\{(\w+)\}/g, (_, name: string) => printable(String(details[name] ?? 'unknown')));
+
+/** Control and bidirectional characters of a detail cannot shape a terminal or forge a log line (R41). */
+const printable = (text: string): string =>
+  text
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`)
+    .slice(0, 2000);
+
+export class GloveboxError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+  readonly what: string;
+  readonly why: string;
+  readonly todo: string;
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}, options?: ErrorOptions) {
+    const entry: ErrorEntry = errorCatalogue[code];
+    const what = fill(entry.what, details);
+    super(`${code}: ${what}`, options);
+    this.name = 'GloveboxError';
+    this.code = code;
+    this.details = details;
+    this.what = what;
+    this.why = fill(entry.why, details);
+    this.todo = fill(entry.todo, details);
+  }
+
+  get status(): number {
+    return errorCatalogue[this.code].status;
+  }
+
+  get exitCode(): number {
+    return errorCatalogue[this.code].exit;
+  }
+
+  toBody(): ErrorBody {
+    return { error: { code: this.code, what: this.what, why: this.why, todo: this.todo } };
+  }
+}
+
+/** Any thrown value as a catalogued error. What is unknown becomes GB_INTERNAL without its message: it may hold a secret. */
+export function asGloveboxError(thrown: unknown): GloveboxError {
+  if (thrown instanceof GloveboxError) return thrown;
+  const name = thrown instanceof Error ? thrown.name : typeof thrown;
+  return new GloveboxError('GB_INTERNAL', { detail: `an unexpected ${name}` }, { cause: thrown });
+}

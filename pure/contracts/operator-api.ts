@@ -1,0 +1,228 @@
+import { z } from 'zod';
+import { consentMode, consentQuestion } from './consent.ts';
+import { createSessionRequest, sessionView } from './session.ts';
+import { defineRoutes } from './route.ts';
+
+/** The operator API, on a Unix socket in a folder of mode 0700: who can connect is the person (R39). OpenAPI is made from this. */
+const idParam = z.strictObject({ id: z.string().min(1).max(64) });
+const change = z.object({
+  path: z.string(),
+  kind: z.enum(['added', 'modified', 'deleted', 'mode', 'type']),
+  /** What the host's tools would execute or obey unasked; apply asks for these by name (R48). */
+  sensitive: z.string().nullable(),
+  conflict: z.string().nullable(),
+  size: z.int(),
+  binary: z.boolean(),
+  mode: z.int().nullable(),
+});
+export type Change = z.infer<typeof change>;
+export const guarantee = z.object({
+  id: z.string(),
+  title: z.string(),
+  state: z.enum(['held', 'missing', 'waived', 'absent-ok']),
+  detail: z.string(),
+  todo: z.string().nullable(),
+  waivable: z.boolean(),
+});
+export const hostReport = z.object({
+  facts: z.record(z.string(), z.string()),
+  guarantees: z.array(guarantee),
+  fit: z.boolean(),
+});
+export type HostReport = z.infer<typeof hostReport>;
+export type Guarantee = z.infer<typeof guarantee>;
+export const operatorEvent = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('session'), session: sessionView }),
+  z.object({ type: z.literal('consent'), question: consentQuestion }),
+  /** Text of the agent's own (progress, message): shown escaped and marked. */
+  z.object({ type: z.literal('agent'), sessionId: z.string(), kind: z.string(), text: z.string() }),
+  z.object({ type: z.literal('denied'), sessionId: z.string(), operation: z.string(), rule: z.string() }),
+]);
+export type OperatorEvent = z.infer<typeof operatorEvent>;
+
+const person = { callers: ['operator'], owner: 'none' } as const;
+const personOfSession = { callers: ['operator'], owner: 'operator-session' } as const;
+
+export const operatorRoutes = defineRoutes({
+  health: {
+    method: 'GET',
+    path: '/v1/health',
+    ...person,
+    response: z.object({ version: z.string(), pid: z.int(), startedAt: z.string() }),
+  },
+  host: { method: 'GET', path: '/v1/host', ...person, response: hostReport },
+  waive: {
+    method: 'POST',
+    path: '/v1/host/waivers',
+    ...person,
+    body: z.strictObject({ name: z.enum(['apparmor', 'cgroup-limits']), waived: z.boolean() }),
+    response: hostReport,
+  },
+  createSession: {
+    method: 'POST',
+    path: '/v1/sessions',
+    ...person,
+    body: createSessionRequest,
+    response: sessionView,
+  },
+  listSessions: {
+    method: 'GET',
+    path: '/v1/sessions',
+    ...person,
+    query: z.strictObject({ all: z.enum(['true', 'false']).optional() }),
+    response: z.array(sessionView),
+  },
+  getSession: {
+    method: 'GET',
+    path: '/v1/sessions/:id',
+    ...personOfSession,
+    params: idParam,
+    response: sessionView,
+  },
+  stopSession: {
+    method: 'POST',
+    path: '/v1/sessions/:id/stop',
+    ...personOfSession,
+    params: idParam,
+    response: sessionView,
+  },
+  attachSession: {
+    method: 'GET',
+    path: '/v1/sessions/:id/attach',
+    ...personOfSession,
+    params: idParam,
+    query: z.strictObject({ foreground: z.enum(['true', 'false']).optional() }),
+    response: z.null(),
+  },
+  sessionLogs: {
+    method: 'GET',
+    path: '/v1/sessions/:id/logs',
+    ...personOfSession,
+    params: idParam,
+    response: z.null(),
+  },
+  listChanges: {
+    method: 'GET',
+    path: '/v1/sessions/:id/changes',
+    ...personOfSession,
+    params: idParam,
+    response: z.object({ state: z.string(), changes: z.array(change), truncated: z.boolean() }),
+  },
+  diffChanges: {
+    method: 'GET',
+    path: '/v1/sessions/:id/changes/diff',
+    ...personOfSession,
+    params: idParam,
+    response: z.object({ diff: z.string() }),
+  },
+  applyChanges: {
+    method: 'POST',
+    path: '/v1/sessions/:id/changes/apply',
+    ...personOfSession,
+    params: idParam,
+    body: z.strictObject({
+      paths: z.array(z.string()).optional(),
+      sensitive: z.array(z.string()).default([]),
+    }),
+    response: z.object({
+      applied: z.array(z.string()),
+      skipped: z.array(z.object({ path: z.string(), why: z.string() })),
+    }),
+  },
+  discardChanges: {
+    method: 'POST',
+    path: '/v1/sessions/:id/changes/discard',
+    ...personOfSession,
+    params: idParam,
+    response: sessionView,
+  },
+  events: {
+    method: 'GET',
+    path: '/v1/events',
+    ...person,
+    query: z.strictObject({ session: z.string().optional() }),
+    response: z.null(),
+  },
+  listConsents: {
+    method: 'GET',
+    path: '/v1/consents',
+    ...person,
+    query: z.strictObject({ all: z.enum(['true', 'false']).optional() }),
+    response: z.array(consentQuestion),
+  },
+  approveConsent: {
+    method: 'POST',
+    path: '/v1/consents/:id/approve',
+    ...person,
+    params: idParam,
+    body: z.strictObject({ digest: z.string(), mode: consentMode }),
+    response: consentQuestion,
+  },
+  denyConsent: {
+    method: 'POST',
+    path: '/v1/consents/:id/deny',
+    ...person,
+    params: idParam,
+    body: z.strictObject({ digest: z.string() }),
+    response: consentQuestion,
+  },
+  sealingKey: {
+    method: 'GET',
+    path: '/v1/secrets/sealing-key',
+    ...person,
+    response: z.object({ jwk: z.record(z.string(), z.unknown()) }),
+  },
+  listSecrets: {
+    method: 'GET',
+    path: '/v1/secrets',
+    ...person,
+    response: z.array(z.object({ name: z.string(), updatedAt: z.string() })),
+  },
+  putSecret: {
+    method: 'PUT',
+    path: '/v1/secrets/:id',
+    ...person,
+    params: idParam,
+    body: z.strictObject({ sealed: z.string().max(262144) }),
+    response: z.object({ name: z.string(), updatedAt: z.string() }),
+  },
+  removeSecret: {
+    method: 'DELETE',
+    path: '/v1/secrets/:id',
+    ...person,
+    params: idParam,
+    response: z.object({ name: z.string() }),
+  },
+  audit: {
+    method: 'GET',
+    path: '/v1/audit',
+    ...person,
+    query: z.strictObject({
+      session: z.string().optional(),
+      limit: z.coerce.number().int().min(1).max(10000).optional(),
+    }),
+    response: z.array(z.record(z.string(), z.unknown())),
+  },
+  /** JSON lines: records with their chain, checkpoints, public keys; `glovebox audit verify` checks it offline. */
+  exportAudit: {
+    method: 'GET',
+    path: '/v1/audit/export',
+    ...person,
+    query: z.strictObject({ session: z.string().optional() }),
+    response: z.null(),
+  },
+  presets: {
+    method: 'GET',
+    path: '/v1/presets',
+    ...person,
+    response: z.array(z.object({ name: z.string(), title: z.string() })),
+  },
+  openapi: { method: 'GET', path: '/openapi.json', ...person, response: z.record(z.string(), z.unknown()) },
+  shutdown: {
+    method: 'POST',
+    path: '/v1/shutdown',
+    ...person,
+    response: z.object({ stopping: z.boolean() }),
+  },
+});
+export type OperatorRoutes = typeof operatorRoutes;

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { egressRule } from './policy.ts';
+
+/**
+ * The inherited IPC channel between the control plane and a sidecar (one machine). What crosses a network on a cluster
+ * (turns, consent) is signed and travels on the bus; only what is bound to this machine travels here.
+ * Control plane → sidecar: `bootstrap` (once, at spawn), `activate` (once, with the sandbox's link as the handle), `attach`
+ * (a handle: the operator's connection), `end`. Sidecar → control plane: the reports.
+ */
+export const sidecarBootstrap = z.strictObject({
+  type: z.literal('bootstrap'),
+  sessionId: z.string(),
+  sandboxId: z.string(),
+  trustDomain: z.string(),
+  joinToken: z.string(),
+  workloadApi: z.strictObject({ host: z.string(), port: z.int() }),
+  bus: z.strictObject({ host: z.string(), port: z.int() }),
+  secretBroker: z.strictObject({ host: z.string(), port: z.int() }),
+  bundlePem: z.string(),
+  /** JWKS of the signer's public keys for consent and control. */
+  publicKeys: z.unknown(),
+});
+export type SidecarBootstrap = z.infer<typeof sidecarBootstrap>;
+
+/** The policy as compiled for the sidecar: Cedar text for operations, a table for egress. */
+export const sidecarPolicy = z.strictObject({
+  generation: z.int(),
+  cedar: z.string(),
+  egress: z.array(egressRule.extend({ id: z.string(), caPem: z.string().optional() })),
+  tools: z.strictObject({ allow: z.array(z.string()), ask: z.array(z.string()) }),
+  /** Secret name → the placeholder that stands for it inside the sandbox. */
+  placeholders: z.record(z.string(), z.string()),
+});
+export type SidecarPolicy = z.infer<typeof sidecarPolicy>;
+
+export const sidecarActivate = z.strictObject({
+  type: z.literal('activate'),
+  policy: sidecarPolicy,
+  user: z.string(),
+  sessionName: z.string(),
+  outputLogFd: z.int().nullable(),
+  command: z.strictObject({
+    argv: z.array(z.string()).min(1),
+    env: z.array(z.string()),
+    cwd: z.string(),
+    terminal: z.strictObject({ rows: z.int(), cols: z.int() }).nullable(),
+  }),
+  /** Files to write into the agent's home before the start are given to the driver; not here. */
+  stdin: z.boolean(),
+  waitForAttach: z.boolean(),
+  expiresAt: z.string(),
+});
+export type SidecarActivate = z.infer<typeof sidecarActivate>;
+
+export const sidecarCommand = z.discriminatedUnion('type', [
+  sidecarBootstrap,
+  sidecarActivate,
+  z.strictObject({
+    type: z.literal('attach'),
+    attachId: z.string(),
+    user: z.string(),
+    /** A foreground attachment gates output (backpressure). */ foreground: z.boolean(),
+  }),
+  z.strictObject({ type: z.literal('end'), reason: z.string() }),
+  z.strictObject({ type: z.literal('signal'), signal: z.int() }),
+]);
+export type SidecarCommand = z.infer<typeof sidecarCommand>;
+
+export const sidecarReport = z.discriminatedUnion('type', [
+  /** Identity, bus and session CA are there; `caPem` goes into the sandbox's trust store. */
+  z.strictObject({ type: z.literal('warm'), caPem: z.string() }),
+  z.strictObject({ type: z.literal('started'), pid: z.int() }),
+  z.strictObject({ type: z.literal('exited'), code: z.int().nullable(), signal: z.int().nullable() }),
+  z.strictObject({ type: z.literal('attached'), count: z.int() }),
+  z.strictObject({ type: z.literal('failed'), reason: z.string(), code: z.string(), detail: z.string() }),
+  z.strictObject({ type: z.literal('handed'), attachId: z.string() }),
+]);
+export type SidecarReport = z.infer<typeof sidecarReport>;
