@@ -1,4 +1,5 @@
 export * from './agent-api.ts';
+export * from './caller.ts';
 export * from './consent.ts';
 export * from './control-message.ts';
 export * from './errors.ts';
@@ -10,6 +11,7 @@ export * from './route.ts';
 export * from './secret-value.ts';
 export * from './session.ts';
 export * from './sidecar-channel.ts';
+export * from './spiffe.ts';
 export * from './tiers.ts';
 export * from './tools.ts';
 export * from './untrusted.ts';
