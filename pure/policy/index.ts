@@ -1,0 +1,3 @@
+export { parsePolicy, parsePreset, parseYaml } from './parse.ts';
+export { parseDuration } from './duration.ts';
+export { nearest } from './nearest.ts';
