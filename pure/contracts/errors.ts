@@ -11,12 +11,33 @@ export interface ErrorEntry {
 }
 
 export const errorCatalogue = {
+  GB_AUDIT_TAMPERED: {
+    status: 409,
+    exit: 65,
+    what: 'The audit trail does not verify.',
+    why: '{detail}',
+    todo: 'Keep this export and the last good checkpoint, and find out who wrote to it.',
+  },
   GB_AUDIT_UNAVAILABLE: {
     status: 503,
     exit: 75,
     what: 'The operation was not carried out.',
     why: 'Its intent could not be stored in the audit trail: {detail}',
     todo: 'Run `glovebox doctor`; the operation can be tried again once the bus is up.',
+  },
+  GB_BUS_REFUSED: {
+    status: 403,
+    exit: 77,
+    what: 'The bus refused {operation} on {subject}.',
+    why: 'The subject registry does not permit it to this identity.',
+    todo: 'See docs/subjects.md.',
+  },
+  GB_BUS_UNAVAILABLE: {
+    status: 503,
+    exit: 69,
+    what: 'The bus is not available.',
+    why: '{detail}',
+    todo: 'Run `glovebox doctor`; look at the daemon log.',
   },
   GB_CALLER_MISMATCH: {
     status: 403,

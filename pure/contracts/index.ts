@@ -1,4 +1,5 @@
 export * from './agent-api.ts';
+export * from './audit.ts';
 export * from './caller.ts';
 export * from './consent.ts';
 export * from './control-message.ts';
@@ -12,6 +13,8 @@ export * from './secret-value.ts';
 export * from './session.ts';
 export * from './sidecar-channel.ts';
 export * from './spiffe.ts';
+export * from './subject-match.ts';
+export * from './subjects.ts';
 export * from './tiers.ts';
 export * from './tools.ts';
 export * from './untrusted.ts';
