@@ -1,4 +1,5 @@
 export * from './agent-api.ts';
+export * from './attach.ts';
 export * from './audit.ts';
 export * from './caller.ts';
 export * from './consent.ts';
@@ -10,6 +11,7 @@ export * from './operator-api.ts';
 export * from './policy.ts';
 export * from './route.ts';
 export * from './secret-value.ts';
+export * from './session-end.ts';
 export * from './session.ts';
 export * from './sidecar-channel.ts';
 export * from './spiffe.ts';

@@ -1,26 +1,6 @@
 import { z } from 'zod';
+import { endReasons, sessionStates } from './session-end.ts';
 import { tierNames } from './tiers.ts';
-
-/** The written states of a session, in order; every transition is idempotent and in the store before its effect. */
-export const sessionStates = ['created', 'preparing', 'running', 'ending', 'ended'] as const;
-export type SessionState = (typeof sessionStates)[number];
-
-export const endReasons = [
-  'exited',
-  'stopped',
-  'time-limit',
-  'memory-limit',
-  'disk-limit',
-  'process-limit',
-  'sidecar-died',
-  'sandbox-died',
-  'client-gone',
-  'heartbeat-missed',
-  'link-violation',
-  'start-failed',
-  'daemon-died',
-] as const;
-export type EndReason = (typeof endReasons)[number];
 
 /** `none`: nothing staged (or direct); `kept`: waiting for a decision. */
 export const changeStates = ['none', 'kept', 'applied', 'discarded'] as const;
@@ -89,20 +69,3 @@ export const sessionView = z.object({
   limits: z.array(z.object({ limit: z.string(), value: z.string(), enforcedBy: z.string().nullable() })),
 });
 export type SessionView = z.infer<typeof sessionView>;
-
-/** Exit codes of `glovebox run` for ends that are not the command's own; the rest is the command's code, or 128 + signal. */
-export const endExitCodes: Readonly<Record<EndReason, number | null>> = {
-  exited: null,
-  stopped: 143,
-  'time-limit': 124,
-  'memory-limit': 137,
-  'disk-limit': 122,
-  'process-limit': 121,
-  'sidecar-died': 120,
-  'sandbox-died': 119,
-  'client-gone': 129,
-  'heartbeat-missed': 118,
-  'link-violation': 117,
-  'start-failed': 126,
-  'daemon-died': 116,
-};
