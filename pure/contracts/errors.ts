@@ -18,6 +18,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Keep this export and the last good checkpoint, and find out who wrote to it.',
   },
+  GB_ALREADY_RUNNING: {
+    status: 409,
+    exit: 75,
+    what: 'Glovebox is running already (process {pid}).',
+    why: 'One control plane owns {path} at a time.',
+    todo: 'Use it as it is, or end it with `glovebox down` first.',
+  },
   GB_AUDIT_UNAVAILABLE: {
     status: 503,
     exit: 75,
@@ -52,6 +59,13 @@ export const errorCatalogue = {
     what: 'Refused: {operation} is not for this caller.',
     why: 'The route registry allows it to {allowed} only.',
     todo: 'Use an operation that this identity may call.',
+  },
+  GB_COMMAND_NOT_FOUND: {
+    status: 400,
+    exit: 127,
+    what: 'There is no command {command} to run.',
+    why: '{detail}',
+    todo: '{todo}',
   },
   GB_CONSENT_DENIED: {
     status: 403,
@@ -129,6 +143,13 @@ export const errorCatalogue = {
     what: 'The session is {state}; {operation} needs it to be {needed}.',
     why: 'A session goes through its states in one direction.',
     todo: 'Look at `glovebox ps`.',
+  },
+  GB_STATE_REFUSED: {
+    status: 500,
+    exit: 78,
+    what: '{path} was not opened.',
+    why: '{detail}',
+    todo: '{todo}',
   },
   GB_TOKEN_REPLAYED: {
     status: 409,

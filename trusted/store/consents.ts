@@ -1,0 +1,42 @@
+import type {
+  ConsentId,
+  ConsentMode,
+  ConsentQuestion,
+  GrantId,
+  SessionId,
+  UserId,
+} from '../../pure/contracts/index.ts';
+
+export interface ConsentStore {
+  insert(question: ConsentQuestion): Promise<void>;
+  get(id: ConsentId): Promise<ConsentQuestion | undefined>;
+  list(filter: { readonly pendingOnly: boolean; readonly limit: number }): Promise<readonly ConsentQuestion[]>;
+  pendingOf(session: SessionId): Promise<readonly ConsentQuestion[]>;
+  countSince(session: SessionId, since: string): Promise<number>;
+  /** The same question again: folded into the open one. */
+  fold(id: ConsentId): Promise<void>;
+  /** Only a pending question can be answered, and only once: false when somebody else was first. */
+  answer(id: ConsentId, state: 'approved' | 'denied' | 'expired'): Promise<boolean>;
+  /** Questions whose time is over at `now`, still pending. */
+  overdue(now: string): Promise<readonly ConsentQuestion[]>;
+}
+
+/** R35: the key of a grant is session, user and scope. */
+export interface Grant {
+  readonly id: GrantId;
+  readonly sessionId: SessionId;
+  readonly user: UserId;
+  readonly scope: string;
+  readonly mode: ConsentMode;
+  readonly challengeId: ConsentId;
+  readonly createdAt: string;
+  readonly revokedAt: string | null;
+}
+
+export interface GrantStore {
+  /** One transaction: the jti is spent and the grant is there, or neither. False: the jti was spent before (R6). */
+  redeem(jti: string, grant: Grant): Promise<boolean>;
+  get(id: GrantId): Promise<Grant | undefined>;
+  listOf(session: SessionId): Promise<readonly Grant[]>;
+  revokeOf(session: SessionId, at: string): Promise<number>;
+}

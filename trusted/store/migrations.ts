@@ -1,0 +1,104 @@
+import { Migrator, type Kysely, type Migration } from 'kysely';
+import { GloveboxError } from '../../pure/contracts/index.ts';
+import type { Tables } from './tables.ts';
+
+const first: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('sessions')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('sandbox_id', 'text', (c) => c.notNull().unique())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('command', 'text', (c) => c.notNull())
+      .addColumn('workspace', 'text', (c) => c.notNull())
+      .addColumn('workspace_mode', 'text', (c) => c.notNull())
+      .addColumn('tier', 'text', (c) => c.notNull())
+      .addColumn('user', 'text', (c) => c.notNull())
+      .addColumn('preset', 'text')
+      .addColumn('terminal', 'integer', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text', (c) => c.notNull())
+      .addColumn('policy', 'text', (c) => c.notNull())
+      .addColumn('secrets', 'text', (c) => c.notNull())
+      .addColumn('state', 'text', (c) => c.notNull())
+      .addColumn('reason', 'text')
+      .addColumn('exit_code', 'integer')
+      .addColumn('exit_signal', 'integer')
+      .addColumn('started_at', 'text')
+      .addColumn('ended_at', 'text')
+      .addColumn('detail', 'text')
+      .addColumn('changes', 'text', (c) => c.notNull())
+      .addColumn('weakened', 'text', (c) => c.notNull())
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('policy_generation', 'integer', (c) => c.notNull())
+      .addColumn('turn_id', 'text')
+      .addColumn('control_sequence', 'integer', (c) => c.notNull())
+      .execute();
+    await db.schema.createIndex('sessions_by_name').on('sessions').columns(['name', 'created_at']).execute();
+    await db.schema
+      .createIndex('sessions_by_state')
+      .on('sessions')
+      .columns(['state', 'created_at'])
+      .execute();
+    await db.schema
+      .createTable('consents')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('session_id', 'text', (c) => c.notNull().references('sessions.id'))
+      .addColumn('state', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text', (c) => c.notNull())
+      .addColumn('count', 'integer', (c) => c.notNull())
+      .addColumn('shown', 'text', (c) => c.notNull())
+      .execute();
+    await db.schema.createIndex('consents_by_state').on('consents').columns(['state', 'expires_at']).execute();
+    await db.schema
+      .createIndex('consents_by_session')
+      .on('consents')
+      .columns(['session_id', 'created_at'])
+      .execute();
+    await db.schema
+      .createTable('grants')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('session_id', 'text', (c) => c.notNull().references('sessions.id'))
+      .addColumn('user', 'text', (c) => c.notNull())
+      .addColumn('scope', 'text', (c) => c.notNull())
+      .addColumn('mode', 'text', (c) => c.notNull())
+      .addColumn('challenge_id', 'text', (c) => c.notNull().references('consents.id'))
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('revoked_at', 'text')
+      .execute();
+    await db.schema.createIndex('grants_by_session').on('grants').column('session_id').execute();
+    await db.schema
+      .createTable('spent_tokens')
+      .addColumn('jti', 'text', (c) => c.primaryKey())
+      .addColumn('session_id', 'text', (c) => c.notNull().references('sessions.id'))
+      .addColumn('spent_at', 'text', (c) => c.notNull())
+      .execute();
+    await db.schema
+      .createTable('waivers')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('user', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .execute();
+  },
+};
+
+/** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
+export const migrations: Readonly<Record<string, Migration>> = { '0001-sessions-consents': first };
+
+export async function migrate(db: Kysely<Tables>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
+  const { error } = await migrator.migrateToLatest();
+  if (error !== undefined) {
+    // Kysely refuses a database that remembers a migration this version has never heard of.
+    throw new GloveboxError(
+      'GB_STATE_REFUSED',
+      {
+        path: 'control-plane.db',
+        detail: error instanceof Error ? error.message : 'a migration failed',
+        todo: 'Use the version of Glovebox that wrote it, or a newer one.',
+      },
+      { cause: error },
+    );
+  }
+}

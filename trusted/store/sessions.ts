@@ -1,0 +1,55 @@
+import type {
+  ChangeState,
+  PolicyDocument,
+  SandboxId,
+  SessionId,
+  SessionView,
+  TurnId,
+  UserId,
+} from '../../pure/contracts/index.ts';
+import type { SessionLife } from '../../pure/session/index.ts';
+
+/** What a session was made from: written once. Times are ISO 8601. */
+export interface SessionOrigin {
+  readonly id: SessionId;
+  readonly sandboxId: SandboxId;
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly workspace: string;
+  readonly workspaceMode: 'staged' | 'direct';
+  readonly tier: string;
+  readonly user: UserId;
+  readonly preset: string | null;
+  readonly terminal: boolean;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+  readonly policy: PolicyDocument;
+  /** Names of the secrets that this session may use, and no others (R32). */
+  readonly secrets: readonly string[];
+}
+
+/** What is learnt about it on the way, apart from its life. */
+export interface SessionFindings {
+  readonly changes: ChangeState;
+  readonly weakened: readonly string[];
+  readonly limits: SessionView['limits'];
+  readonly policyGeneration: number;
+  readonly turnId: TurnId | null;
+}
+
+export interface SessionRecord extends SessionOrigin, SessionLife, SessionFindings {}
+
+export interface SessionStore {
+  /** GB_INPUT_INVALID when a session that is not ended has that name. */
+  insert(origin: SessionOrigin, life: SessionLife): Promise<SessionRecord>;
+  get(id: SessionId): Promise<SessionRecord | undefined>;
+  list(filter: { readonly ended: boolean; readonly limit: number }): Promise<readonly SessionRecord[]>;
+  /** By id, by the start of an id (4 characters or more) or by name; a name means the newest session of that name. */
+  find(text: string): Promise<readonly SessionRecord[]>;
+  countOpen(): Promise<number>;
+  /** Written only if the state is still `from`: two writers cannot both move a session. */
+  move(id: SessionId, from: SessionLife['state'], life: SessionLife): Promise<boolean>;
+  note(id: SessionId, findings: Partial<SessionFindings>): Promise<void>;
+  /** The next sequence number of signed control messages, never given out twice, also after a restart (R9). */
+  nextControlSequence(id: SessionId): Promise<number>;
+}

@@ -1,0 +1,35 @@
+import SQLite from 'better-sqlite3';
+import { chmodSync, existsSync } from 'node:fs';
+import { Kysely, SqliteDialect } from 'kysely';
+import { migrate } from '../migrations.ts';
+import { SqlConsentStore, SqlGrantStore } from '../sql-consents.ts';
+import { SqlSessionStore } from '../sql-sessions.ts';
+import { SqlWaiverStore } from '../sql-waivers.ts';
+import type { Store } from '../store.ts';
+import type { Tables } from '../tables.ts';
+
+/** All that is special to SQLite. What is acknowledged is on the disk: FULL syncs the log at every commit (R42). */
+export async function openSqliteStore(file: string): Promise<Store> {
+  const fresh = !existsSync(file);
+  const sqlite = new SQLite(file);
+  if (fresh) chmodSync(file, 0o600);
+  sqlite.pragma('journal_mode = WAL');
+  sqlite.pragma('synchronous = FULL');
+  sqlite.pragma('foreign_keys = ON');
+  sqlite.pragma('busy_timeout = 5000');
+  sqlite.pragma('trusted_schema = OFF');
+  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
+  try {
+    await migrate(db);
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+  return {
+    sessions: new SqlSessionStore(db),
+    consents: new SqlConsentStore(db),
+    grants: new SqlGrantStore(db),
+    waivers: new SqlWaiverStore(db),
+    close: async () => await db.destroy(),
+  };
+}

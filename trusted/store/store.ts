@@ -1,0 +1,12 @@
+import type { ConsentStore, GrantStore } from './consents.ts';
+import type { SessionStore } from './sessions.ts';
+import type { WaiverStore } from './waivers.ts';
+
+/** The one door to what outlives the process. Secret values are not here and never will be (invariant 7). */
+export interface Store {
+  readonly sessions: SessionStore;
+  readonly consents: ConsentStore;
+  readonly grants: GrantStore;
+  readonly waivers: WaiverStore;
+  close(): Promise<void>;
+}

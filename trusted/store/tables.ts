@@ -1,0 +1,72 @@
+/** Columns as every adapter has them: text, whole numbers, JSON as text. Nothing here is special to one database. */
+export interface SessionTable {
+  id: string;
+  sandbox_id: string;
+  name: string;
+  command: string;
+  workspace: string;
+  workspace_mode: string;
+  tier: string;
+  user: string;
+  preset: string | null;
+  terminal: number;
+  created_at: string;
+  expires_at: string;
+  policy: string;
+  secrets: string;
+  state: string;
+  reason: string | null;
+  exit_code: number | null;
+  exit_signal: number | null;
+  started_at: string | null;
+  ended_at: string | null;
+  detail: string | null;
+  changes: string;
+  weakened: string;
+  limits: string;
+  policy_generation: number;
+  turn_id: string | null;
+  control_sequence: number;
+}
+
+export interface ConsentTable {
+  id: string;
+  session_id: string;
+  state: string;
+  created_at: string;
+  expires_at: string;
+  count: number;
+  /** The question as shown, canonical. */
+  shown: string;
+}
+
+export interface GrantTable {
+  id: string;
+  session_id: string;
+  user: string;
+  scope: string;
+  mode: string;
+  challenge_id: string;
+  created_at: string;
+  revoked_at: string | null;
+}
+
+export interface SpentTokenTable {
+  jti: string;
+  session_id: string;
+  spent_at: string;
+}
+
+export interface WaiverTable {
+  name: string;
+  user: string;
+  at: string;
+}
+
+export interface Tables {
+  sessions: SessionTable;
+  consents: ConsentTable;
+  grants: GrantTable;
+  spent_tokens: SpentTokenTable;
+  waivers: WaiverTable;
+}
