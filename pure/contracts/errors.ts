@@ -184,6 +184,8 @@ export interface ErrorBody {
     readonly what: string;
     readonly why: string;
     readonly todo: string;
+    /** The scope to ask consent for, where consent would help. */
+    readonly scope?: string;
   };
 }
 
@@ -224,7 +226,16 @@ export class GloveboxError extends Error {
   }
 
   toBody(): ErrorBody {
-    return { error: { code: this.code, what: this.what, why: this.why, todo: this.todo } };
+    const scope = this.code === 'GB_CONSENT_REQUIRED' ? this.details['scope'] : undefined;
+    return {
+      error: {
+        code: this.code,
+        what: this.what,
+        why: this.why,
+        todo: this.todo,
+        ...(typeof scope === 'string' ? { scope } : {}),
+      },
+    };
   }
 }
 
