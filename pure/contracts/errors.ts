@@ -95,6 +95,20 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: '{todo}',
   },
+  GB_IDENTITY_REFUSED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: the peer did not prove an identity of this trust domain.',
+    why: '{detail}',
+    todo: 'Connect with a certificate that Glovebox issued and that has not ended.',
+  },
+  GB_IDENTITY_REVOKED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: the identity {identity} is revoked.',
+    why: '{detail}',
+    todo: 'Start the workload again; it gets a new identity.',
+  },
   GB_INPUT_INVALID: {
     status: 400,
     exit: 64,
@@ -108,6 +122,20 @@ export const errorCatalogue = {
     what: 'Something failed inside Glovebox.',
     why: '{detail}',
     todo: 'Nothing was granted. Please report it with the daemon log.',
+  },
+  GB_KEYS_DAMAGED: {
+    status: 500,
+    exit: 78,
+    what: 'The signing keys cannot be used.',
+    why: '{detail}',
+    todo: 'Put the keys folder back from a copy, or move it away to start with a new root CA.',
+  },
+  GB_KEYS_UNSAFE: {
+    status: 500,
+    exit: 78,
+    what: '{path} is not private.',
+    why: '{detail}',
+    todo: 'If nobody else can have read the keys: chmod 700 the folder, 600 its files. Otherwise move it away to start with a new root CA.',
   },
   GB_LIMIT_REACHED: {
     status: 429,
@@ -144,12 +172,26 @@ export const errorCatalogue = {
     why: 'A session goes through its states in one direction.',
     todo: 'Look at `glovebox ps`.',
   },
+  GB_SIGNER_UNAVAILABLE: {
+    status: 503,
+    exit: 69,
+    what: 'The signer did not answer.',
+    why: '{detail}',
+    todo: 'Nothing was signed. Run `glovebox down` and `glovebox up`.',
+  },
   GB_STATE_REFUSED: {
     status: 500,
     exit: 78,
     what: '{path} was not opened.',
     why: '{detail}',
     todo: '{todo}',
+  },
+  GB_TOKEN_INVALID: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: this token is not good here.',
+    why: '{detail}',
+    todo: 'Ask for a new one.',
   },
   GB_TOKEN_REPLAYED: {
     status: 409,

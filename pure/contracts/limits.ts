@@ -239,6 +239,55 @@ export const limits = {
     bounds: 'end of what runs on a replaced connection',
     reached: 'it is closed',
   },
+  certificateBackdate: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'signer',
+    bounds: 'how far before its issue a certificate begins (within its lifetime)',
+    reached: 'it is less for shorter lifetimes',
+  },
+  certificateRequest: {
+    value: 8192,
+    unit: 'bytes',
+    owner: 'signer',
+    bounds: 'a certificate signing request',
+    reached: 'GB_INPUT_INVALID',
+  },
+  issuingLifetime: {
+    value: 365 * 86_400_000,
+    unit: 'ms',
+    owner: 'signer',
+    bounds: 'lifetime of the issuing CA',
+    reached: 'a start in its last third makes a new one',
+  },
+  rootLifetime: {
+    value: 3650 * 86_400_000,
+    unit: 'ms',
+    owner: 'signer',
+    bounds: 'lifetime of the root CA',
+    reached: 'the keys folder has to be made anew',
+  },
+  signedPayload: {
+    value: 1_048_576,
+    unit: 'bytes',
+    owner: 'signer',
+    bounds: 'what one control message or checkpoint may hold',
+    reached: 'GB_INPUT_INVALID',
+  },
+  signerAnswer: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'signer',
+    bounds: 'the wait for an answer of the signer',
+    reached: 'GB_SIGNER_UNAVAILABLE',
+  },
+  signerClockSkew: {
+    value: 30_000,
+    unit: 'ms',
+    owner: 'signer',
+    bounds: 'difference between the iat of a token and the clock of who signs or verifies it',
+    reached: 'refused',
+  },
 } as const satisfies Record<string, Limit>;
 
 export type LimitName = keyof typeof limits;

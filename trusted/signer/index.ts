@@ -1,0 +1,11 @@
+export {
+  SignerClient,
+  type ControlPayload,
+  type Signer,
+  type SignerExit,
+  type SignerOptions,
+  type Svid,
+  type SvidOrder,
+} from './client.ts';
+export { purposes, type Purpose } from './purpose.ts';
+export { TokenVerifier, type Verified } from './verify.ts';

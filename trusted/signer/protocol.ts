@@ -1,0 +1,63 @@
+import { z } from 'zod';
+import { errorCatalogue, limits, type ErrorCode } from '../../pure/contracts/index.ts';
+
+/** What the control plane may ask over the inherited channel. Anything else is answered with an error. */
+const id = z.int().min(1);
+const none = z.strictObject({});
+const payload = z
+  .looseObject({})
+  .refine((value) => JSON.stringify(value).length <= limits.signedPayload.value, {
+    message: 'the payload is too long',
+  });
+
+export const signerRequest = z.discriminatedUnion('method', [
+  z.strictObject({
+    id,
+    method: z.literal('bootstrap'),
+    params: z.strictObject({ keysFolder: z.string().min(1).max(4096), trustDomain: z.string().max(255) }),
+  }),
+  z.strictObject({
+    id,
+    method: z.literal('issueSvid'),
+    params: z.strictObject({
+      csrPem: z.string().max(limits.certificateRequest.value),
+      spiffeId: z.string().max(2048),
+      ttlSeconds: z.int().min(1),
+      dnsNames: z.array(z.string().max(253)).max(8).default([]),
+    }),
+  }),
+  z.strictObject({ id, method: z.literal('bundle'), params: none }),
+  z.strictObject({ id, method: z.literal('publicKeys'), params: none }),
+  z.strictObject({ id, method: z.literal('signConsent'), params: z.looseObject({}) }),
+  z.strictObject({
+    id,
+    method: z.literal('signControl'),
+    params: payload.and(
+      z.looseObject({ session_id: z.string().min(1), seq: z.int().min(1), type: z.string().min(1) }),
+    ),
+  }),
+  z.strictObject({ id, method: z.literal('signCheckpoint'), params: payload }),
+]);
+export type SignerRequest = z.infer<typeof signerRequest>;
+export type SignerMethod = SignerRequest['method'];
+
+const code = z.custom<ErrorCode>((value) => typeof value === 'string' && value in errorCatalogue);
+const details = z.record(z.string(), z.union([z.string(), z.number()]));
+
+export const signerResponse = z.union([
+  z.strictObject({ id: z.int(), ok: z.literal(true), result: z.unknown() }),
+  z.strictObject({ id: z.int(), ok: z.literal(false), error: z.strictObject({ code, details }) }),
+]);
+export type SignerResponse = z.infer<typeof signerResponse>;
+
+export const svidResult = z.strictObject({ chainPem: z.string(), serial: z.string(), notAfter: z.string() });
+export const bundleResult = z.strictObject({ bundlePem: z.string() });
+export const tokenResult = z.strictObject({ token: z.string() });
+const publicJwk = z.looseObject({
+  kty: z.literal('OKP'),
+  crv: z.literal('Ed25519'),
+  x: z.string(),
+  kid: z.string(),
+  d: z.undefined().optional(),
+});
+export const publicKeysResult = z.strictObject({ keys: z.array(publicJwk) });
