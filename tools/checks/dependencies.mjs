@@ -1,0 +1,15 @@
+// Imports every runtime dependency: a release for a newer Node, or a native one that was not built, fails here.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../setup/paths.mjs';
+
+const names = Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).dependencies);
+for (const name of names) {
+  try {
+    await import(name);
+  } catch (error) {
+    console.log(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}
+console.log(`${names.length} runtime dependencies`);

@@ -1,0 +1,5 @@
+// Writes the documents that are made from code. `npm run docs`.
+import { writeFileSync } from 'node:fs';
+import { limitsDocument } from './limits-document.ts';
+
+writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
