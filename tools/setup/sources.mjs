@@ -37,7 +37,7 @@ const isProduct = (name) =>
 const isGo = (name) => /^go[.](mod|sum)$/.test(name) || (name.endsWith('.go') && !name.endsWith('_test.go'));
 
 export function bundleSources() {
-  const rooms = ['pure', 'trusted', 'untrusted', 'operator'].flatMap((room) =>
+  const rooms = ['pure', 'trusted', 'untrusted', 'operator', 'presets'].flatMap((room) =>
     filesBelow(join(root, room), isProduct),
   );
   return [...rooms, join(root, 'package-lock.json'), join(root, 'tools/build.mjs')];
