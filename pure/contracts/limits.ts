@@ -8,6 +8,13 @@ export interface Limit {
 }
 
 export const limits = {
+  attachWindow: {
+    value: 1_048_576,
+    unit: 'bytes',
+    owner: 'cli',
+    bounds: 'output of an attached session that is on its way',
+    reached: 'the session waits until it was read',
+  },
   certificateLifetime: {
     value: 300_000,
     unit: 'ms',
@@ -91,6 +98,20 @@ export const limits = {
     owner: 'sidecar',
     bounds: 'a provider\u2019s answer',
     reached: 'outcome unknown, GB_UPSTREAM_FAILED',
+  },
+  operatorLine: {
+    value: 1_048_576,
+    unit: 'count',
+    owner: 'cli',
+    bounds: 'characters of one line of the event and attach streams',
+    reached: 'GB_LIMIT_REACHED, the stream ends',
+  },
+  operatorResponse: {
+    value: 67_108_864,
+    unit: 'bytes',
+    owner: 'cli',
+    bounds: 'an answer of the operator API',
+    reached: 'GB_LIMIT_REACHED',
   },
   outputLog: {
     value: 10_485_760,

@@ -1,0 +1,69 @@
+import type { Readable } from 'node:stream';
+import type { z } from 'zod';
+import type { OperatorEvent, OperatorRoutes } from '../../pure/contracts/index.ts';
+import { exchangeJson, open } from './http-exchange.ts';
+import { readNdjson } from './ndjson.ts';
+import { routeTable, type RouteName } from './route-table.ts';
+
+/** Routes whose answer is a stream of their own, not one JSON value. */
+type StreamRoute = 'attachSession' | 'events' | 'exportAudit' | 'sessionLogs';
+export type JsonRoute = Exclude<RouteName, StreamRoute>;
+
+type Part<R, Name extends 'params' | 'query' | 'body'> =
+  R extends Record<Name, infer S extends z.ZodType> ? { readonly [N in Name]: z.input<S> } : unknown;
+type OptionalQuery<R> = R extends { query: infer S extends z.ZodType }
+  ? { readonly query?: z.input<S> }
+  : unknown;
+/** What an operation takes: its path's parameters and body, and its query where one is wanted. */
+export type RouteInput<K extends RouteName> = Part<OperatorRoutes[K], 'params'> &
+  Part<OperatorRoutes[K], 'body'> &
+  OptionalQuery<OperatorRoutes[K]>;
+export type RouteOutput<K extends RouteName> = z.output<OperatorRoutes[K]['response']>;
+
+export interface OperatorClient {
+  readonly socketPath: string;
+  call<K extends JsonRoute>(name: K, input: RouteInput<K>, signal?: AbortSignal): Promise<RouteOutput<K>>;
+  /** What happens from now on, in all sessions or one; ends when `signal` aborts or the control plane does. */
+  events(session: string | undefined, signal: AbortSignal): Promise<AsyncIterable<OperatorEvent>>;
+  logs(id: string): Promise<Readable>;
+  exportAudit(session: string | undefined): Promise<Readable>;
+}
+
+interface AnyInput {
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, unknown>>;
+  readonly body?: unknown;
+}
+
+export function routePath(name: RouteName, input: AnyInput): string {
+  const path = routeTable[name].path.replace(/:(\w+)/g, (_, key: string) =>
+    encodeURIComponent(input.params?.[key] ?? ''),
+  );
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(input.query ?? {}))
+    if (value !== undefined) query.set(key, String(value));
+  return query.size === 0 ? path : `${path}?${query.toString()}`;
+}
+
+/** The operator API over its Unix socket. Who can open that socket is the person (R39). */
+export function createOperatorClient(socketPath: string): OperatorClient {
+  const exchange = (name: RouteName, input: AnyInput, signal?: AbortSignal) => ({
+    socketPath,
+    method: routeTable[name].method,
+    path: routePath(name, input),
+    body: input.body,
+    signal,
+  });
+  return {
+    socketPath,
+    async call<K extends JsonRoute>(name: K, input: RouteInput<K>, signal?: AbortSignal) {
+      return (await exchangeJson(exchange(name, input as AnyInput, signal))) as RouteOutput<K>;
+    },
+    async events(session, signal) {
+      const res = await open(exchange('events', { query: { session } }, signal));
+      return readNdjson<OperatorEvent>(res);
+    },
+    logs: (id) => open(exchange('sessionLogs', { params: { id } })),
+    exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
+  };
+}

@@ -1,0 +1,43 @@
+import type { OperatorRoutes } from '../../pure/contracts/index.ts';
+
+export type RouteName = keyof OperatorRoutes;
+
+type RouteTable = {
+  readonly [K in RouteName]: {
+    readonly method: OperatorRoutes[K]['method'];
+    readonly path: OperatorRoutes[K]['path'];
+  };
+};
+
+/**
+ * Method and path of each operation, apart from the registry's schemas: loading those would cost every command the start of the
+ * schema library. The type is the registry's own, so that a route that is missing or differs here does not compile.
+ */
+export const routeTable: RouteTable = {
+  health: { method: 'GET', path: '/v1/health' },
+  host: { method: 'GET', path: '/v1/host' },
+  waive: { method: 'POST', path: '/v1/host/waivers' },
+  createSession: { method: 'POST', path: '/v1/sessions' },
+  listSessions: { method: 'GET', path: '/v1/sessions' },
+  getSession: { method: 'GET', path: '/v1/sessions/:id' },
+  stopSession: { method: 'POST', path: '/v1/sessions/:id/stop' },
+  attachSession: { method: 'GET', path: '/v1/sessions/:id/attach' },
+  sessionLogs: { method: 'GET', path: '/v1/sessions/:id/logs' },
+  listChanges: { method: 'GET', path: '/v1/sessions/:id/changes' },
+  diffChanges: { method: 'GET', path: '/v1/sessions/:id/changes/diff' },
+  applyChanges: { method: 'POST', path: '/v1/sessions/:id/changes/apply' },
+  discardChanges: { method: 'POST', path: '/v1/sessions/:id/changes/discard' },
+  events: { method: 'GET', path: '/v1/events' },
+  listConsents: { method: 'GET', path: '/v1/consents' },
+  approveConsent: { method: 'POST', path: '/v1/consents/:id/approve' },
+  denyConsent: { method: 'POST', path: '/v1/consents/:id/deny' },
+  sealingKey: { method: 'GET', path: '/v1/secrets/sealing-key' },
+  listSecrets: { method: 'GET', path: '/v1/secrets' },
+  putSecret: { method: 'PUT', path: '/v1/secrets/:id' },
+  removeSecret: { method: 'DELETE', path: '/v1/secrets/:id' },
+  audit: { method: 'GET', path: '/v1/audit' },
+  exportAudit: { method: 'GET', path: '/v1/audit/export' },
+  presets: { method: 'GET', path: '/v1/presets' },
+  openapi: { method: 'GET', path: '/openapi.json' },
+  shutdown: { method: 'POST', path: '/v1/shutdown' },
+};
