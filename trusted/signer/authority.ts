@@ -16,7 +16,7 @@ import { nameConstraints } from './name-constraints.ts';
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 /** The one DNS name that servers on one machine may have: nats.js compares it even where it dials 127.0.0.1. */
 export const permittedDnsNames = ['localhost'] as const;
-const serverKinds: readonly string[] = ['bus', 'control-plane', 'secret-broker'];
+const serverKinds: readonly string[] = ['bus', 'control-plane'];
 const second = 1000;
 
 export interface SvidRequest {
