@@ -27,14 +27,25 @@ export function compileSession({ document, env, authorities, placeholder }: Comp
     return { ...rule, id: `egress.${index}`, ...(caPem === undefined ? {} : { caPem }) };
   });
   const bound = egress.flatMap((rule) => (rule.credential === undefined ? [] : [rule.credential.secret]));
-  const asked = [...Object.values(document.env).flatMap((value) => (typeof value === 'string' ? [] : [value.placeholder]))];
-  const placed = Object.values(env).flatMap((value) => (value.startsWith('secret:') ? [value.slice('secret:'.length)] : []));
-  const placeholders = Object.fromEntries([...new Set([...bound, ...asked, ...placed])].map((name) => [name, placeholder(name)]));
+  const asked = [
+    ...Object.values(document.env).flatMap((value) => (typeof value === 'string' ? [] : [value.placeholder])),
+  ];
+  const placed = Object.values(env).flatMap((value) =>
+    value.startsWith('secret:') ? [value.slice('secret:'.length)] : [],
+  );
+  const placeholders = Object.fromEntries(
+    [...new Set([...bound, ...asked, ...placed])].map((name) => [name, placeholder(name)]),
+  );
   const variables = Object.entries(document.env).map(
-    ([name, value]) => [name, typeof value === 'string' ? value : (placeholders[value.placeholder] ?? '')] as const,
+    ([name, value]) =>
+      [name, typeof value === 'string' ? value : (placeholders[value.placeholder] ?? '')] as const,
   );
   const extra = Object.entries(env).map(
-    ([name, value]) => [name, value.startsWith('secret:') ? (placeholders[value.slice('secret:'.length)] ?? '') : value] as const,
+    ([name, value]) =>
+      [
+        name,
+        value.startsWith('secret:') ? (placeholders[value.slice('secret:'.length)] ?? '') : value,
+      ] as const,
   );
   return {
     tools: document.tools,

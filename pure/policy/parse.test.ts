@@ -31,7 +31,9 @@ describe('a policy document', () => {
     expect(error.todo).toBe('Did you mean "methods"?');
   });
   it('names the place of a wrong value', () => {
-    expect(errorOf('version: 1\negress:\n  - host: "A.example"\n').what).toContain('p.yaml:3:11: egress.0.host');
+    expect(errorOf('version: 1\negress:\n  - host: "A.example"\n').what).toContain(
+      'p.yaml:3:11: egress.0.host',
+    );
   });
   it.each([
     ['duplicate keys', 'version: 1\nversion: 1\n'],
@@ -48,15 +50,22 @@ describe('a policy document', () => {
   });
   it('is parsed or refused with a place, whatever the text', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.json(), fc.string().map((s) => `version: 1\n${s}`)), (text) => {
-        try {
-          parsePolicy(text, 'f');
-        } catch (error) {
-          expect(error).toBeInstanceOf(GloveboxError);
-          expect((error as GloveboxError).code).toBe('GB_POLICY_INVALID');
-          expect((error as GloveboxError).what).toMatch(/^f:[1-9][0-9]*:[1-9][0-9]*: /);
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json(),
+          fc.string().map((s) => `version: 1\n${s}`),
+        ),
+        (text) => {
+          try {
+            parsePolicy(text, 'f');
+          } catch (error) {
+            expect(error).toBeInstanceOf(GloveboxError);
+            expect((error as GloveboxError).code).toBe('GB_POLICY_INVALID');
+            expect((error as GloveboxError).what).toMatch(/^f:[1-9][0-9]*:[1-9][0-9]*: /);
+          }
+        },
+      ),
     );
   });
   it('may be a part of a preset', () => {

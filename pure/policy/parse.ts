@@ -8,10 +8,12 @@ import { nearest } from './nearest.ts';
  * Reads a policy document (YAML 1.2, at most 256 KiB). Anything wrong is one GB_POLICY_INVALID with the place of the first
  * error; aliases, tags, duplicate keys and several documents are refused, since they are ways to say one thing and mean another.
  */
-export const parsePolicy = (text: string, file: string): PolicyDocument => parseYaml(policyDocument, text, file);
+export const parsePolicy = (text: string, file: string): PolicyDocument =>
+  parseYaml(policyDocument, text, file);
 
 /** Reads a preset: one file of data. */
-export const parsePreset = (text: string, file: string): PresetDocument => parseYaml(presetDocument, text, file);
+export const parsePreset = (text: string, file: string): PresetDocument =>
+  parseYaml(presetDocument, text, file);
 
 /** Any YAML document of ours, with line and column in its errors. */
 export function parseYaml<S extends z.ZodType>(schema: S, text: string, file: string): z.infer<S> {
@@ -23,7 +25,13 @@ export function parseYaml<S extends z.ZodType>(schema: S, text: string, file: st
   if (new TextEncoder().encode(text).length > limits.policyFile.value) {
     fail(0, `the document is larger than ${limits.policyFile.value} bytes`);
   }
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, merge: false, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    strict: true,
+    merge: false,
+    prettyErrors: false,
+  });
   const broken = document.errors[0] ?? document.warnings[0];
   if (broken !== undefined) fail(broken.pos[0], broken.message.split('\n')[0] ?? 'not YAML');
   const value: unknown = document.contents === null ? {} : toPlain(document, fail);
@@ -34,7 +42,8 @@ export function parseYaml<S extends z.ZodType>(schema: S, text: string, file: st
   const { path, message, unknownKey } = deepest(issue);
   const place = [...path, ...(unknownKey === undefined ? [] : [unknownKey])];
   const offset = offsetOf(document, place, unknownKey !== undefined);
-  if (unknownKey === undefined) return fail(offset, `${place.map(String).join('.') || 'the document'}: ${message}`);
+  if (unknownKey === undefined)
+    return fail(offset, `${place.map(String).join('.') || 'the document'}: ${message}`);
   const known = nearest(unknownKey, keysAt(schema, path));
   return fail(
     offset,
@@ -48,7 +57,10 @@ function toPlain(document: Document.Parsed, fail: (offset: number, detail: strin
     // maxAliasCount 0: an alias can neither grow a document without bound nor hide what a key means.
     return document.toJS({ maxAliasCount: 0, mapAsMap: false });
   } catch (error) {
-    return fail(0, error instanceof ReferenceError ? 'aliases are not allowed here' : 'the document cannot be read');
+    return fail(
+      0,
+      error instanceof ReferenceError ? 'aliases are not allowed here' : 'the document cannot be read',
+    );
   }
 }
 
@@ -63,7 +75,9 @@ function deepest(issue: z.core.$ZodIssue): Place {
     return { path: issue.path, message: issue.message, unknownKey: issue.keys[0] ?? '' };
   }
   if (issue.code === 'invalid_union') {
-    const inner = issue.errors.flat().find((candidate) => candidate.path.length > 0 || candidate.code === 'unrecognized_keys');
+    const inner = issue.errors
+      .flat()
+      .find((candidate) => candidate.path.length > 0 || candidate.code === 'unrecognized_keys');
     if (inner !== undefined) {
       const place = deepest(inner);
       return { ...place, path: [...issue.path, ...place.path] };
@@ -79,7 +93,9 @@ function offsetOf(document: Document.Parsed, path: readonly PropertyKey[], ofKey
     const parent: unknown = depth === 0 ? document.contents : document.getIn(here.slice(0, -1), true);
     const last = here.at(-1);
     if (isMap(parent) && last !== undefined) {
-      const pair = parent.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(last));
+      const pair = parent.items.find(
+        (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(last),
+      );
       const node = ofKey || !isNode(pair?.value) ? pair?.key : pair.value;
       if (isNode(node) && node.range) return node.range[0];
     }
@@ -96,14 +112,17 @@ function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly strin
   const object = unwrap(here);
   if (object instanceof z.ZodObject) return Object.keys(object.shape as Record<string, unknown>);
   if (object instanceof z.ZodUnion) {
-    return object.options.flatMap((option) => (option instanceof z.ZodObject ? Object.keys(option.shape as object) : []));
+    return object.options.flatMap((option) =>
+      option instanceof z.ZodObject ? Object.keys(option.shape as object) : [],
+    );
   }
   return [];
 }
 
 function unwrap(schema: unknown): unknown {
   let here = schema;
-  while (here instanceof z.ZodDefault || here instanceof z.ZodOptional || here instanceof z.ZodNullable) here = here.unwrap();
+  while (here instanceof z.ZodDefault || here instanceof z.ZodOptional || here instanceof z.ZodNullable)
+    here = here.unwrap();
   return here;
 }
 

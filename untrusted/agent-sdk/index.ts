@@ -34,18 +34,31 @@ export interface Agent {
   /** Calls a tool once. Rejects with GloveboxRefusal; `GB_CONSENT_REQUIRED` says which scope to ask for. */
   call(tool: string, args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>>;
   /** Asks a person, and waits for the answer. */
-  requestPermission(scope: string, reason: string, args?: Readonly<Record<string, unknown>>): Promise<Permission>;
+  requestPermission(
+    scope: string,
+    reason: string,
+    args?: Readonly<Record<string, unknown>>,
+  ): Promise<Permission>;
   /** Calls a tool and, where it needs consent, asks the person once and calls it again. */
-  callWithConsent(tool: string, args: Readonly<Record<string, unknown>>, reason: string): Promise<Readonly<Record<string, unknown>>>;
+  callWithConsent(
+    tool: string,
+    args: Readonly<Record<string, unknown>>,
+    reason: string,
+  ): Promise<Readonly<Record<string, unknown>>>;
   /** Tells the people of the session how the work goes: at most 4,000 characters, shown as the agent's own words. */
   emit(kind: 'progress' | 'message' | 'result', text: string): Promise<void>;
 }
 
 /** `base` is where the sidecar's API listens in the sandbox. */
 export function connect(base = process.env['GLOVEBOX_URL'] ?? 'http://127.0.0.1:9090'): Agent {
-  const call: Agent['call'] = (tool, args) => request(base, 'POST', `/v1/tools/${encodeURIComponent(tool)}`, args);
+  const call: Agent['call'] = (tool, args) =>
+    request(base, 'POST', `/v1/tools/${encodeURIComponent(tool)}`, args);
   const requestPermission: Agent['requestPermission'] = (scope, reason, args) =>
-    request(base, 'POST', '/v1/permissions', { scope, reason, ...(args === undefined ? {} : { arguments: args }) });
+    request(base, 'POST', '/v1/permissions', {
+      scope,
+      reason,
+      ...(args === undefined ? {} : { arguments: args }),
+    });
   return {
     session: () => request(base, 'GET', '/v1/session'),
     tools: () => request(base, 'GET', '/v1/tools'),
@@ -55,9 +68,15 @@ export function connect(base = process.env['GLOVEBOX_URL'] ?? 'http://127.0.0.1:
       try {
         return await call(tool, args);
       } catch (error) {
-        if (!(error instanceof GloveboxRefusal) || error.code !== 'GB_CONSENT_REQUIRED' || error.scope === null) throw error;
+        if (
+          !(error instanceof GloveboxRefusal) ||
+          error.code !== 'GB_CONSENT_REQUIRED' ||
+          error.scope === null
+        )
+          throw error;
         const permission = await requestPermission(error.scope, reason, args);
-        if (!permission.granted) throw new GloveboxRefusal('GB_CONSENT_DENIED', `${permission.scope}: ${permission.detail}`, null);
+        if (!permission.granted)
+          throw new GloveboxRefusal('GB_CONSENT_DENIED', `${permission.scope}: ${permission.detail}`, null);
         return call(tool, args);
       }
     },

@@ -13,7 +13,12 @@ export class GloveboxRefusal extends Error {
 }
 
 interface Refused {
-  readonly error: { readonly code: string; readonly what: string; readonly why: string; readonly scope?: string };
+  readonly error: {
+    readonly code: string;
+    readonly what: string;
+    readonly why: string;
+    readonly scope?: string;
+  };
 }
 
 /** node:http and not fetch: newer fetches obey proxy variables, and the API is never behind the proxy. No time limit: a person may take minutes. */
@@ -22,7 +27,13 @@ export function request<T>(base: string, method: string, path: string, body?: un
     const text = body === undefined ? undefined : JSON.stringify(body);
     const outgoing = httpRequest(
       new URL(path, base),
-      { method, headers: text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } },
+      {
+        method,
+        headers:
+          text === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      },
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -1,0 +1,2 @@
+export { readBootstrap, providerBootstrap, type ProviderBootstrap } from './bootstrap.ts';
+export { ProviderFailure, serveProvider, type Operation } from './serve.ts';
