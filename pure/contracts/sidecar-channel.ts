@@ -74,5 +74,12 @@ export const sidecarReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('attached'), count: z.int() }),
   z.strictObject({ type: z.literal('failed'), reason: z.string(), code: z.string(), detail: z.string() }),
   z.strictObject({ type: z.literal('handed'), attachId: z.string() }),
+  /** An attachment is over: `orderly` when its client said so or the command had ended, else its connection was lost. */
+  z.strictObject({
+    type: z.literal('detached'),
+    attachId: z.string(),
+    foreground: z.boolean(),
+    orderly: z.boolean(),
+  }),
 ]);
 export type SidecarReport = z.infer<typeof sidecarReport>;

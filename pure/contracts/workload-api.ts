@@ -59,7 +59,8 @@ export const workloadRoutes = defineRoutes({
       argsHash: z.string(),
       argumentsText: z.string().max(4000),
     }),
-    response: z.object({ id: z.string(), expiresAt: z.string() }),
+    /** `digest` is that of what the person is shown; the token has to carry the same. */
+    response: z.object({ id: z.string(), expiresAt: z.string(), digest: z.string() }),
   },
   /** Consumes a consent token's jti atomically; the second use is GB_TOKEN_REPLAYED, also after a restart (R6). */
   consumeConsent: {
