@@ -8,7 +8,7 @@ export const permissionRequest = z.strictObject({
 });
 export type PermissionRequest = z.infer<typeof permissionRequest>;
 
-/** What the person is shown, exactly; `digest` is SHA-256 (hex) over its canonical JSON without the digest (R39). */
+/** What the person is shown, exactly; `digest` is SHA-256 (hex) over `shownText` of pure/consent (R39). */
 export const consentQuestion = z.object({
   id: z.string(),
   sessionId: z.string(),

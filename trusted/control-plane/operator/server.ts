@@ -1,0 +1,135 @@
+import { fastifySwagger } from '@fastify/swagger';
+import { fastify, type FastifyInstance, type FastifyRequest } from 'fastify';
+import {
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod';
+import type { Duplex } from 'node:stream';
+import { z } from 'zod';
+import {
+  asGloveboxError,
+  GloveboxError,
+  limits,
+  operatorRoutes,
+  type OperatorCaller,
+  type Route,
+} from '../../../pure/contracts/index.ts';
+import type { SessionRecord } from '../../store/index.ts';
+import type { RequestRate } from '../request-rate.ts';
+import type { OperatorHandlers, StreamAnswer } from './handlers.ts';
+
+export interface OperatorServerOptions {
+  readonly handlers: OperatorHandlers;
+  /** What a person's text for a session means; GB_NOT_FOUND, or GB_INPUT_INVALID where it means several. */
+  readonly findSession: (text: string) => Promise<SessionRecord>;
+  readonly caller: OperatorCaller;
+  readonly version: string;
+  readonly rate: RequestRate;
+  readonly onError: (error: unknown, operation: string) => void;
+}
+
+type AnyHandler = (call: {
+  caller: OperatorCaller;
+  params: unknown;
+  query: unknown;
+  body: unknown;
+  session: SessionRecord | undefined;
+}) => Promise<unknown>;
+
+/** The operator API: one route of the registry, one handler; nothing is served that the registry does not name. */
+export async function operatorServer(options: OperatorServerOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    bodyLimit: limits.operatorBody.value,
+    routerOptions: { maxParamLength: 64 },
+    forceCloseConnections: true,
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  await app.register(fastifySwagger, {
+    openapi: { openapi: '3.1.0', info: { title: 'Glovebox operator API', version: options.version } },
+    transform: jsonSchemaTransform,
+  });
+  app.setErrorHandler(async (error, request, reply) => {
+    const known = catalogued(error);
+    if (known.code === 'GB_INTERNAL') options.onError(error, request.routeOptions.url ?? 'unknown');
+    return await reply.status(known.status).send(known.toBody());
+  });
+  app.setNotFoundHandler(async (request, reply) => {
+    const error = new GloveboxError('GB_NOT_FOUND', {
+      what: 'such operation',
+      detail: `${request.method} ${request.url.split('?')[0] ?? ''}`,
+    });
+    return await reply.status(error.status).send(error.toBody());
+  });
+  const handlers = options.handlers as unknown as Readonly<Record<string, AnyHandler>>;
+  for (const [name, route] of Object.entries(operatorRoutes) as [string, Route][]) {
+    app.route({
+      method: route.method,
+      url: route.path,
+      schema: {
+        operationId: name,
+        ...(route.params === undefined ? {} : { params: route.params }),
+        ...(route.query === undefined ? {} : { querystring: route.query }),
+        ...(route.body === undefined ? {} : { body: route.body }),
+        response: { 200: streams(route) ? z.any() : route.response },
+      },
+      handler: async (request, reply) => {
+        options.rate.count(options.caller.user);
+        if (name === 'openapi') return app.swagger();
+        if (name === 'attachSession') throw upgradeNeeded();
+        const handler = handlers[name];
+        if (handler === undefined) throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
+        const answer = await handler({
+          caller: options.caller,
+          params: request.params,
+          query: request.query,
+          body: request.body,
+          session: await sessionOfRequest(route, request, options),
+        });
+        if (!streams(route)) return answer;
+        const { contentType, stream } = answer as StreamAnswer;
+        request.raw.once('close', () => stream.destroy());
+        return await reply.type(contentType).serializer(asIs).send(stream);
+      },
+    });
+  }
+  return app;
+}
+
+const asIs = (payload: unknown): string => payload as string;
+const streams = (route: Route): boolean => route.response instanceof z.ZodNull;
+
+async function sessionOfRequest(
+  route: Route,
+  request: FastifyRequest,
+  options: OperatorServerOptions,
+): Promise<SessionRecord | undefined> {
+  if (route.owner !== 'operator-session') return undefined;
+  return await options.findSession((request.params as { id: string }).id);
+}
+
+const upgradeNeeded = (): GloveboxError =>
+  new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'attach is an upgrade to glovebox-attach' });
+
+/** Fastify's own refusals (validation, size, media type) in the words of the catalogue. */
+export function catalogued(error: unknown): GloveboxError {
+  if (error instanceof GloveboxError) return error;
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+  if (error instanceof Error && typeof status === 'number' && status >= 400 && status < 500) {
+    if (status === 413) {
+      return new GloveboxError('GB_LIMIT_REACHED', { limit: 'operatorBody', detail: 'the request is too large' });
+    }
+    return new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: error.message });
+  }
+  return asGloveboxError(error);
+}
+
+/** Writes an error on a connection that asked for an upgrade, and ends it. */
+export function refuseUpgrade(socket: Duplex, error: GloveboxError): void {
+  const body = JSON.stringify(error.toBody());
+  socket.end(
+    `HTTP/1.1 ${error.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

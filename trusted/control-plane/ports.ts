@@ -1,0 +1,83 @@
+import type { Socket } from 'node:net';
+import type {
+  AuditRecord,
+  Change,
+  EndReason,
+  HostReport,
+  SandboxId,
+  SessionId,
+  SessionView,
+  TierName,
+} from '../../pure/contracts/index.ts';
+import type { SessionRecord } from '../store/index.ts';
+
+/** What the control plane needs of others' rooms; main.ts puts the real ones in. */
+export interface Clock {
+  now(): number;
+}
+
+export interface SandboxOrder {
+  readonly sessionId: SessionId;
+  readonly sandboxId: SandboxId;
+  readonly workspace: { readonly path: string; readonly mode: 'staged' | 'direct'; readonly show: readonly string[] };
+  readonly tier: TierName;
+  /** Resolved; read-only, at the same path inside. */
+  readonly toolFolders: readonly string[];
+  /** The session's own authority, for the trust store of the sandbox. */
+  readonly caPem: string;
+  /** Relative path in the agent's home → text. */
+  readonly homeFiles: Readonly<Record<string, string>>;
+}
+
+export interface SandboxEnd {
+  /** What the sandbox's own limits say about its end; null: nothing but that it is over. */
+  readonly explained: { readonly reason: EndReason; readonly detail: string } | null;
+}
+
+export interface RunningSandbox {
+  /** The trusted end of the link, untouched: not one byte was read or written. */
+  readonly link: Socket;
+  readonly ended: Promise<SandboxEnd>;
+  /** Read back from the host after the start (R25). */
+  readonly limits: Promise<{ readonly limits: SessionView['limits']; readonly weakened: readonly string[] }>;
+  /** Processes, mounts and sockets are gone when this resolves; the staged changes stay. Idempotent. */
+  remove(): Promise<SandboxEnd>;
+}
+
+export interface SandboxPort {
+  start(order: SandboxOrder): Promise<RunningSandbox>;
+  /** Ends what a predecessor left (R26, R46). */
+  reap(): Promise<void>;
+}
+
+/** The staged changes of a session; works on ended sessions, and on running ones as far as it says. */
+export interface WorkspaceChanges {
+  hasChanges(session: SessionRecord): Promise<boolean>;
+  list(session: SessionRecord): Promise<{ readonly changes: readonly Change[]; readonly truncated: boolean }>;
+  diff(session: SessionRecord): Promise<string>;
+  /** `paths` undefined: all. What is sensitive is applied only when named in `sensitive` (R48). */
+  apply(
+    session: SessionRecord,
+    choice: { readonly paths?: readonly string[]; readonly sensitive: readonly string[] },
+  ): Promise<{
+    readonly applied: readonly string[];
+    readonly skipped: readonly { readonly path: string; readonly why: string }[];
+  }>;
+  discard(session: SessionRecord): Promise<void>;
+}
+
+export interface HostProbe {
+  probe(waived: readonly string[]): Promise<HostReport>;
+}
+
+/** An audit record of the control plane's own, without what it fills in. */
+export type AuditEvent = Pick<AuditRecord, 'operation' | 'decision' | 'rule'> &
+  Partial<Pick<AuditRecord, 'scope' | 'detail' | 'outcome' | 'args_hash' | 'turn' | 'grant' | 'user'>> & {
+    readonly session: SessionId | 'system';
+    readonly sandbox?: SandboxId;
+  };
+
+export interface AuditTrail {
+  /** Resolves when the record is stored; GB_AUDIT_UNAVAILABLE otherwise. */
+  record(event: AuditEvent): Promise<void>;
+}
