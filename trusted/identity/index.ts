@@ -1,8 +1,26 @@
+export {
+  IdentityAuthority,
+  type IdentityAuthorityOptions,
+  type IssuedIdentity,
+  type SvidIssuer,
+} from './authority.ts';
 export { peerCaller, peerIdentity, type PeerRule } from './caller.ts';
 export { readSvid, type PeerRole, type SvidFacts } from './certificate.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { ConnectionRegistry, endWithCertificate } from './connections.ts';
+export { JoinTokens } from './join-tokens.ts';
 export { newKeyRequest, type KeyRequest } from './key-request.ts';
+export { MemoryIdentityStore } from './memory-store.ts';
+export type {
+  AttestationChannel,
+  IdentityStore,
+  IssuedSerial,
+  JoinBinding,
+  JoinUse,
+  Lineage,
+  RenewalOutcome,
+} from './port.ts';
+export { Renewals, type RevokedListener } from './renewals.ts';
 export { checkedSvid, type SvidAnswer, type SvidMaterial } from './svid.ts';
 export { SvidSource, type SvidSourceOptions } from './svid-source.ts';
 export {

@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import { identityOf, limits, type SpiffeId, type WorkloadCaller } from '../../pure/contracts/index.ts';
+import { JoinTokens } from './join-tokens.ts';
+import type { AttestationChannel, IdentityStore, IssuedSerial } from './port.ts';
+import { Renewals, type RevokedListener } from './renewals.ts';
+
+/** What is needed of the signer; trusted/signer's SignerClient is one. */
+export interface SvidIssuer {
+  issueSvid(order: {
+    readonly csrPem: string;
+    readonly spiffeId: SpiffeId;
+    readonly ttlSeconds: number;
+    readonly dnsNames?: readonly string[];
+  }): Promise<{ readonly chainPem: string; readonly serial: string; readonly notAfter: Date }>;
+  bundle(): Promise<string>;
+}
+
+export interface IdentityAuthorityOptions {
+  readonly signer: SvidIssuer;
+  readonly store: IdentityStore;
+  readonly now: () => number;
+  /** At most 300, the default. */
+  readonly ttlSeconds?: number;
+}
+
+export interface IssuedIdentity {
+  readonly chainPem: string;
+  readonly bundlePem: string;
+  readonly serial: string;
+  readonly notAfter: Date;
+}
+
+interface Issued extends IssuedSerial {
+  readonly answer: IssuedIdentity;
+}
+
+/** Decides who gets which certificate, and when no more. The routes of the control plane call it; the signer signs. */
+export class IdentityAuthority {
+  readonly #options: IdentityAuthorityOptions;
+  readonly #tokens: JoinTokens;
+  readonly #renewals: Renewals;
+  readonly #listeners = new Set<RevokedListener>();
+
+  constructor(options: IdentityAuthorityOptions) {
+    this.#options = options;
+    this.#tokens = new JoinTokens(options.store, options.now);
+    this.#renewals = new Renewals(options.store, options.now, (serials) => this.#tell(serials));
+  }
+
+  /** A token for one first certificate of that identity: to be handed over an inherited descriptor, at once. */
+  createJoinToken(spiffeId: SpiffeId): Promise<string> {
+    return this.#tokens.create(spiffeId);
+  }
+
+  async join(token: string, csrPem: string): Promise<IssuedIdentity> {
+    return this.#begin(await this.#tokens.consume(token), csrPem, 'workload-api');
+  }
+
+  /**
+   * For the control plane itself and what it configures with a certificate of its own making (the bus server): attested
+   * by being in this process. Each call begins a lineage; such an identity is not renewed, but issued again.
+   */
+  issueOwn(spiffeId: SpiffeId, csrPem: string): Promise<IssuedIdentity> {
+    return this.#begin(spiffeId, csrPem, 'in-process');
+  }
+
+  async renew(
+    caller: WorkloadCaller,
+    csrPem: string,
+    channel: AttestationChannel = 'workload-api',
+  ): Promise<IssuedIdentity> {
+    const { id } = caller.identity;
+    const { answer } = await this.#renewals.renew(caller, channel, () => this.#issue(id, csrPem, channel));
+    return answer;
+  }
+
+  /** Ends every certificate that the identity has now. The same identity may join again with a new token. */
+  async revoke(spiffeId: SpiffeId): Promise<readonly string[]> {
+    const serials = await this.#options.store.revokeIdentity(spiffeId, this.#options.now());
+    this.#tell(serials);
+    return serials;
+  }
+
+  /** What a starting server has to refuse (ConnectionRegistry's second argument). */
+  revokedSerials(): Promise<readonly string[]> {
+    return this.#options.store.revokedSerials(this.#options.now());
+  }
+
+  /** Called with every serial that is revoked: the API, the bus and the links end its connections [R4]. */
+  onRevoked(listener: RevokedListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #tell(serials: readonly string[]): void {
+    if (serials.length > 0) for (const listener of this.#listeners) listener(serials);
+  }
+
+  async #begin(spiffeId: SpiffeId, csrPem: string, channel: AttestationChannel): Promise<IssuedIdentity> {
+    const issued = await this.#issue(spiffeId, csrPem, channel);
+    // Recorded before it is given out: a certificate that nobody can revoke must not exist outside.
+    await this.#options.store.beginLineage(randomUUID(), issued);
+    return issued.answer;
+  }
+
+  async #issue(spiffeId: SpiffeId, csrPem: string, channel: AttestationChannel): Promise<Issued> {
+    const { signer, ttlSeconds = limits.certificateLifetime.value / 1000 } = this.#options;
+    const { kind } = identityOf(spiffeId);
+    const dnsNames = kind === 'bus' || kind === 'control-plane' ? ['localhost'] : [];
+    const { chainPem, serial, notAfter } = await signer.issueSvid({ csrPem, spiffeId, ttlSeconds, dnsNames });
+    const bundlePem = await signer.bundle();
+    const answer = { chainPem, bundlePem, serial, notAfter };
+    return { serial, spiffeId, channel, notAfter: notAfter.getTime(), answer };
+  }
+}
