@@ -78,8 +78,8 @@ async function bundle(previous) {
     }),
   );
   const results = await Promise.allSettled(builds);
-  /** @type {Record<string, string[]>} */
-  const inputs = {};
+  /** @type {Record<string, { inputs: string[], external: string[] }>} */
+  const made = {};
   /** @type {string[]} */
   const outputs = [];
   /** @type {string[]} */
@@ -90,7 +90,12 @@ async function bundle(previous) {
       failed.push(name);
       return;
     }
-    inputs[name] = Object.keys(result.value.metafile.inputs).sort();
+    const { inputs, outputs: files } = result.value.metafile;
+    const imports = Object.values(files).flatMap((file) => file.imports.filter((one) => one.external));
+    made[name] = {
+      inputs: Object.keys(inputs).sort(),
+      external: [...new Set(imports.map((one) => one.path))].sort(),
+    };
     for (const file of result.value.outputFiles) {
       replace(file.path, file.contents);
       outputs.push(relative(dist, file.path));
@@ -98,7 +103,7 @@ async function bundle(previous) {
   });
   if (failed.length > 0) throw new SetupError(`these programs could not be bundled: ${failed.join(', ')}`);
   // What each program is made of: tests read it to show that no bundle holds what it must not.
-  replace(join(dist, 'inputs.json'), `${JSON.stringify(inputs, null, 1)}\n`);
+  replace(join(dist, 'inputs.json'), `${JSON.stringify(made, null, 1)}\n`);
   // A CLI that is running may still load a piece of the build before this one, but no older ones.
   const kept = new Set([...outputs, ...previous]);
   const pieces = join(dist, 'cli');

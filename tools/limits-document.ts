@@ -6,6 +6,7 @@ const bytes: readonly (readonly [number, string])[] = [
   [1 << 10, 'KiB'],
 ];
 const milliseconds: readonly (readonly [number, string])[] = [
+  [86_400_000, 'd'],
   [3_600_000, 'h'],
   [60_000, 'min'],
   [1_000, 's'],

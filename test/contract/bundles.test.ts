@@ -1,0 +1,69 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { build, programs } from '../../tools/build.mjs';
+import { dist, root } from '../../tools/setup/paths.mjs';
+
+interface Made {
+  readonly inputs: readonly string[];
+  readonly external: readonly string[];
+}
+
+let made: Readonly<Record<string, Made>> = {};
+beforeAll(async () => {
+  await build();
+  made = JSON.parse(readFileSync(join(dist, 'inputs.json'), 'utf8')) as Record<string, Made>;
+});
+
+/** The rooms of the house that a program is made of. */
+function roomsOf(program: string): string[] {
+  const paths = made[program]?.inputs ?? [];
+  const rooms = paths.flatMap((path) => /^(?:trusted|untrusted|operator)\/[^/]+/.exec(path)?.[0] ?? []);
+  return [...new Set(rooms)].sort();
+}
+
+describe('what each program is made of', () => {
+  it('every program has an entry and a bundle', () => {
+    for (const [name, entry] of Object.entries(programs)) {
+      expect(existsSync(join(root, entry)), entry).toBe(true);
+      expect(existsSync(join(dist, `${name}.js`)), name).toBe(true);
+    }
+  });
+
+  it('[R43] the sidecar carries no store, signer, driver, secret key or control plane', () => {
+    expect(roomsOf('sidecar')).toContain('trusted/sidecar');
+    for (const room of ['store', 'signer', 'drivers', 'control-plane'])
+      expect(roomsOf('sidecar')).not.toContain(`trusted/${room}`);
+  });
+
+  it('[R5] the control plane carries none of the code that holds keys or opens secrets', () => {
+    const inputs = made['control-plane']?.inputs ?? [];
+    expect(inputs).toContain('trusted/control-plane/main.ts');
+    expect(inputs).not.toContain('trusted/signer/main.ts');
+    expect(inputs).not.toContain('trusted/secrets/main.ts');
+  });
+
+  it.each(['cli', 'agent-sdk', 'provider-files'])('%s carries nothing of the trusted side', (program) => {
+    expect(roomsOf(program).filter((room) => room.startsWith('trusted/'))).toEqual([]);
+  });
+
+  it('the forwarder is made of itself alone', () => {
+    expect(roomsOf('provider-forwarder')).toEqual(['trusted/drivers']);
+  });
+
+  it('no bundle asks for a package that is not installed with Glovebox', () => {
+    const text = readFileSync(join(root, 'package.json'), 'utf8');
+    const { dependencies } = JSON.parse(text) as { dependencies: Record<string, string> };
+    for (const { external } of Object.values(made)) {
+      const packages = external.filter((name) => !name.startsWith('node:') && /^[@a-z]/.test(name));
+      for (const name of packages) {
+        const owner = name
+          .split('/')
+          .slice(0, name.startsWith('@') ? 2 : 1)
+          .join('/');
+        expect([...Object.keys(dependencies), ...builtinModules]).toContain(owner);
+      }
+    }
+  });
+});
