@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { identityOf, limits, type SpiffeId, type WorkloadCaller } from '../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  identityOf,
+  limits,
+  type SpiffeId,
+  type WorkloadCaller,
+} from '../../pure/contracts/index.ts';
 import { JoinTokens } from './join-tokens.ts';
 import type { AttestationChannel, IdentityStore, IssuedSerial } from './port.ts';
 import { Renewals, type RevokedListener } from './renewals.ts';
@@ -53,7 +59,8 @@ export class IdentityAuthority {
   }
 
   async join(token: string, csrPem: string): Promise<IssuedIdentity> {
-    return this.#begin(await this.#tokens.consume(token), csrPem, 'workload-api');
+    const { spiffeId, lineage } = await this.#tokens.consume(token);
+    return this.#begin(spiffeId, lineage, csrPem, 'workload-api');
   }
 
   /**
@@ -61,7 +68,7 @@ export class IdentityAuthority {
    * by being in this process. Each call begins a lineage; such an identity is not renewed, but issued again.
    */
   issueOwn(spiffeId: SpiffeId, csrPem: string): Promise<IssuedIdentity> {
-    return this.#begin(spiffeId, csrPem, 'in-process');
+    return this.#begin(spiffeId, randomUUID(), csrPem, 'in-process');
   }
 
   async renew(
@@ -74,7 +81,7 @@ export class IdentityAuthority {
     return answer;
   }
 
-  /** Ends every certificate that the identity has now. The same identity may join again with a new token. */
+  /** Ends every certificate and join token that the identity has now. The same identity may join again with a new token. */
   async revoke(spiffeId: SpiffeId): Promise<readonly string[]> {
     const serials = await this.#options.store.revokeIdentity(spiffeId, this.#options.now());
     this.#tell(serials);
@@ -96,11 +103,19 @@ export class IdentityAuthority {
     if (serials.length > 0) for (const listener of this.#listeners) listener(serials);
   }
 
-  async #begin(spiffeId: SpiffeId, csrPem: string, channel: AttestationChannel): Promise<IssuedIdentity> {
+  async #begin(
+    spiffeId: SpiffeId,
+    lineage: string,
+    csrPem: string,
+    channel: AttestationChannel,
+  ): Promise<IssuedIdentity> {
     const issued = await this.#issue(spiffeId, csrPem, channel);
     // Recorded before it is given out: a certificate that nobody can revoke must not exist outside.
-    await this.#options.store.beginLineage(randomUUID(), issued);
-    return issued.answer;
+    if (await this.#options.store.beginLineage(lineage, issued)) return issued.answer;
+    throw new GloveboxError('GB_IDENTITY_REVOKED', {
+      identity: spiffeId,
+      detail: 'it was revoked as it joined',
+    });
   }
 
   async #issue(spiffeId: SpiffeId, csrPem: string, channel: AttestationChannel): Promise<Issued> {

@@ -8,7 +8,7 @@ export { peerCaller, peerIdentity, type PeerRule } from './caller.ts';
 export { readSvid, type PeerRole, type SvidFacts } from './certificate.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { ConnectionRegistry, endWithCertificate } from './connections.ts';
-export { JoinTokens } from './join-tokens.ts';
+export { JoinTokens, type Joined } from './join-tokens.ts';
 export { newKeyRequest, type KeyRequest } from './key-request.ts';
 export { MemoryIdentityStore } from './memory-store.ts';
 export type {

@@ -5,6 +5,11 @@ import type { IdentityStore } from './port.ts';
 const bytes = 32;
 const pattern = /^[A-Za-z0-9_-]{43}$/;
 
+export interface Joined {
+  readonly spiffeId: SpiffeId;
+  readonly lineage: string;
+}
+
 /**
  * One-time tokens for the first certificate [R6]. A token travels over an inherited descriptor to the one process that
  * it is for; the store holds its hash only, so a copy of the database joins nothing.
@@ -25,11 +30,12 @@ export class JoinTokens {
     return token;
   }
 
-  /** Whom the token is for. Uses it up, whatever comes after: a token that failed once is not tried again. */
-  async consume(token: string): Promise<SpiffeId> {
+  /** Whom the token is for, and the lineage that it begins. Uses it up, whatever comes after: a token that failed once is not tried again. */
+  async consume(token: string): Promise<Joined> {
     if (!pattern.test(token)) throw new GloveboxError('GB_TOKEN_INVALID', { detail: 'it is no join token' });
     // Looked up by its hash: how long that takes says nothing about a token.
-    const use = await this.#store.consumeHash(hashOf(token));
+    const lineage = hashOf(token);
+    const use = await this.#store.consumeHash(lineage);
     switch (use.state) {
       case 'unknown':
         throw new GloveboxError('GB_TOKEN_INVALID', { detail: 'it is no join token' });
@@ -39,7 +45,7 @@ export class JoinTokens {
         if (this.#now() >= use.binding.expiresAt) {
           throw new GloveboxError('GB_TOKEN_INVALID', { detail: 'it has expired' });
         }
-        return use.binding.spiffeId;
+        return { spiffeId: use.binding.spiffeId, lineage };
     }
   }
 }

@@ -25,8 +25,10 @@ export class MemoryIdentityStore implements IdentityStore {
     return { state: 'fresh', binding: token.binding };
   }
 
-  async beginLineage(lineage: string, first: IssuedSerial): Promise<void> {
+  async beginLineage(lineage: string, first: IssuedSerial): Promise<boolean> {
+    if (this.#revoked.has(lineage)) return false;
     this.#serials.set(first.serial, { ...first, lineage, renewedAt: undefined });
+    return true;
   }
 
   async findSerial(serial: string): Promise<Lineage | undefined> {
@@ -53,9 +55,13 @@ export class MemoryIdentityStore implements IdentityStore {
   }
 
   async revokeIdentity(spiffeId: SpiffeId, nowMs: number): Promise<readonly string[]> {
-    const lineages = new Set(
-      [...this.#serials.values()].filter((r) => r.spiffeId === spiffeId).map((r) => r.lineage),
-    );
+    const lineages = new Set<string>();
+    for (const row of this.#serials.values()) if (row.spiffeId === spiffeId) lineages.add(row.lineage);
+    for (const [hash, token] of this.#tokens) {
+      if (token.binding.spiffeId !== spiffeId) continue;
+      token.used = true;
+      lineages.add(hash);
+    }
     return [...lineages].flatMap((lineage) => this.#revoke(lineage, nowMs));
   }
 
@@ -67,7 +73,7 @@ export class MemoryIdentityStore implements IdentityStore {
     for (const [hash, { binding }] of this.#tokens)
       if (binding.expiresAt < beforeMs) this.#tokens.delete(hash);
     for (const [serial, row] of this.#serials) if (row.notAfter < beforeMs) this.#serials.delete(serial);
-    const left = new Set([...this.#serials.values()].map((row) => row.lineage));
+    const left = new Set([...this.#tokens.keys(), ...[...this.#serials.values()].map((row) => row.lineage)]);
     for (const lineage of this.#revoked) if (!left.has(lineage)) this.#revoked.delete(lineage);
   }
 

@@ -52,8 +52,11 @@ export interface IdentityStore {
   /** Atomic: `fresh` for exactly one caller, `used` for all later ones until `forget`. Does not look at the time. */
   consumeHash(hash: string): Promise<JoinUse>;
 
-  /** The first certificate of a new lineage. */
-  beginLineage(lineage: string, first: IssuedSerial): Promise<void>;
+  /**
+   * Atomic: the first certificate of a new lineage. The lineage of one that joined is the hash of its token. False, and
+   * nothing stored, if that lineage is revoked: the identity was revoked while its certificate was being signed.
+   */
+  beginLineage(lineage: string, first: IssuedSerial): Promise<boolean>;
   findSerial(serial: string): Promise<Lineage | undefined>;
   /**
    * Atomic: if `serial` was not renewed and its lineage is not revoked, marks it renewed at `nowMs` and adds `next` to
@@ -62,7 +65,10 @@ export interface IdentityStore {
   renewSerial(serial: string, next: IssuedSerial, nowMs: number): Promise<RenewalOutcome>;
   /** Atomic. The answer: every serial of the lineage that has not ended at `nowMs`. */
   revokeLineage(lineage: string, nowMs: number): Promise<readonly string[]>;
-  /** Atomic: every lineage of that identity. A later join of the same identity begins a new, good one. */
+  /**
+   * Atomic: every lineage of that identity, and its join tokens, used or not, with the lineages that they stand for. A
+   * token inserted later begins a new, good one.
+   */
   revokeIdentity(spiffeId: SpiffeId, nowMs: number): Promise<readonly string[]>;
   /** Serials of revoked lineages that have not ended: what a starting server refuses. */
   revokedSerials(nowMs: number): Promise<readonly string[]>;
