@@ -1,0 +1,1 @@
+export { spawnJailed, type JailOptions } from './jail.ts';

@@ -1,0 +1,95 @@
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { jailScript } from './script.ts';
+
+/**
+ * Confines a trusted process that reads hostile bytes (a sidecar, the bus server): it sees system libraries and what is listed
+ * here, not the state folder, not the person's home, no other process. Works as root (the process gets a uid of its own) and as
+ * an ordinary user (a user namespace). Landlock would do the same with less; Node and this host's tools cannot set it.
+ */
+export interface JailOptions {
+  readonly program: readonly [string, ...string[]];
+  /** Further paths to see, read-only, at the same place. */
+  readonly readOnly: readonly string[];
+  /** Folders to write to, at the same place. */
+  readonly writable?: readonly string[];
+  /** As root: the uid and gid to run as; null keeps root's (without any capability). Ignored for an ordinary user. */
+  readonly uid: number | null;
+  /** An empty folder to build the root on; it stays empty outside the jail. */
+  readonly mountPoint: string;
+  readonly stdio: StdioOptions;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly asRoot?: boolean;
+}
+
+const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
+/** Names, authorities and time; no host keys, no accounts. */
+const systemFiles = [
+  '/etc/hosts',
+  '/etc/resolv.conf',
+  '/etc/nsswitch.conf',
+  '/etc/host.conf',
+  '/etc/gai.conf',
+  '/etc/localtime',
+  '/etc/ld.so.cache',
+  '/etc/ssl/certs',
+  '/etc/pki/tls/certs',
+  '/etc/pki/ca-trust/extracted',
+  '/etc/ca-certificates',
+];
+
+/** Starts the program; the child's pid is the jail's, and killing it kills everything inside. */
+export function spawnJailed(options: JailOptions): ChildProcess {
+  const asRoot = options.asRoot ?? process.getuid?.() === 0;
+  const namespaces = [
+    '--mount',
+    '--pid',
+    '--ipc',
+    '--uts',
+    '--fork',
+    '--kill-child=KILL',
+    '--propagation',
+    'private',
+  ];
+  return spawn(
+    'unshare',
+    [
+      ...(asRoot ? [] : ['--user', '--map-root-user']),
+      ...namespaces,
+      '--',
+      '/bin/sh',
+      '-c',
+      jailScript,
+      'jail',
+      options.mountPoint,
+      ...jailTriples(options),
+      '--',
+      asRoot && options.uid !== null ? String(options.uid) : '-',
+      ...options.program,
+    ],
+    { stdio: options.stdio, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...options.env }, cwd: '/' },
+  );
+}
+
+function jailTriples(options: JailOptions): string[] {
+  const triples: string[][] = [];
+  for (const path of systemFolders) {
+    if (!existsSync(path)) continue;
+    triples.push(lstatSync(path).isSymbolicLink() ? ['link', readlinkSync(path), path] : ['ro', path, path]);
+  }
+  for (const path of systemFiles) if (existsSync(path)) triples.push(['ro', realpathSync(path), path]);
+  for (const device of ['/dev/null', '/dev/urandom', '/dev/random']) triples.push(['dev', device, device]);
+  const seen = systemFolders.map((folder) => `${folder}/`);
+  for (const path of topMost([...options.readOnly, dirname(realpathSync(process.execPath))])) {
+    if (!seen.some((folder) => path.startsWith(folder))) triples.push(['ro', path, path]);
+  }
+  for (const path of options.writable ?? []) triples.push(['rw', path, path]);
+  return triples.flat();
+}
+
+/** Without those that another one holds: a second mount inside a read-only one has no place to be made. */
+function topMost(paths: readonly string[]): string[] {
+  const all = [...new Set(paths)];
+  return all.filter((path) => !all.some((other) => other !== path && path.startsWith(`${other}/`)));
+}
