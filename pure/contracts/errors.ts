@@ -165,6 +165,20 @@ export const errorCatalogue = {
     why: 'A policy is read whole or not at all.',
     todo: '{todo}',
   },
+  GB_SANDBOX_START: {
+    status: 500,
+    exit: 70,
+    what: 'The sandbox did not start.',
+    why: '{detail}',
+    todo: 'Run `glovebox doctor`; nothing was left behind.',
+  },
+  GB_SECRET_MISSING: {
+    status: 412,
+    exit: 78,
+    what: 'The secret {name} is not set.',
+    why: '{detail}',
+    todo: 'Run `glovebox secret set {name}`, then run this again.',
+  },
   GB_SESSION_STATE: {
     status: 409,
     exit: 75,
@@ -192,6 +206,13 @@ export const errorCatalogue = {
     what: 'Refused: this token is not good here.',
     why: '{detail}',
     todo: 'Ask for a new one.',
+  },
+  GB_SPEC_REFUSED: {
+    status: 400,
+    exit: 70,
+    what: 'The sandbox was not started: its specification is below the floor.',
+    why: '{detail}',
+    todo: 'The floor has no off switch; ask for mounts and sizes that its closed list has.',
   },
   GB_TOKEN_REPLAYED: {
     status: 409,

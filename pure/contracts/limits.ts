@@ -57,6 +57,20 @@ export const limits = {
     bounds: 'questions of one session',
     reached: 'GB_LIMIT_REACHED',
   },
+  daemonLog: {
+    value: 10_485_760,
+    unit: 'bytes',
+    owner: 'cli',
+    bounds: 'the log of the control plane',
+    reached: 'it is put aside at the next start, and the one before it is removed',
+  },
+  daemonStart: {
+    value: 60_000,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long a command waits for the control plane to start',
+    reached: 'GB_DAEMON_UNREACHABLE',
+  },
   heartbeatMissed: {
     value: 5_000,
     unit: 'ms',
@@ -119,6 +133,34 @@ export const limits = {
     owner: 'sidecar',
     bounds: 'output kept for `logs`',
     reached: 'the log ends with a note; the output itself goes on',
+  },
+  sandboxCredentialWalk: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'drivers',
+    bounds: 'the search for credential files in a workspace',
+    reached: 'the start is refused: GB_SANDBOX_START',
+  },
+  sandboxDiagnostics: {
+    value: 16_384,
+    unit: 'bytes',
+    owner: 'drivers',
+    bounds: 'what runsc and init say, kept for an error message',
+    reached: 'the oldest is dropped',
+  },
+  sandboxDiskWatch: {
+    value: 1_000,
+    unit: 'ms',
+    owner: 'drivers',
+    bounds: 'between two measurements of the workspace changes, where no quota holds them',
+    reached: 'the sandbox ends once they exceed the tier',
+  },
+  sandboxEndWait: {
+    value: 5_000,
+    unit: 'ms',
+    owner: 'drivers',
+    bounds: 'until every process of a killed sandbox is gone',
+    reached: 'what is left is reported and reaped at the next start',
   },
   scrollback: {
     value: 262_144,
@@ -497,6 +539,27 @@ export const limits = {
     owner: 'control-plane',
     bounds: 'requests of one identity to the workload API',
     reached: 'GB_LIMIT_REACHED',
+  },
+  attachWait: {
+    value: 30_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a foreground session waits for its client',
+    reached: 'the session ends',
+  },
+  sidecarEnd: {
+    value: 30_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a sidecar may deliver the last output of an ended command',
+    reached: 'it is ended; what was not read is in the log',
+  },
+  identityRecords: {
+    value: 86_400_000,
+    unit: 'ms',
+    owner: 'identity',
+    bounds: 'how long an ended serial or join token is remembered',
+    reached: 'it is refused as unknown instead of as used',
   },
 } as const satisfies Record<string, Limit>;
 

@@ -1,0 +1,126 @@
+import { readFile, stat } from 'node:fs/promises';
+import {
+  GloveboxError,
+  limits,
+  type CreateSessionRequest,
+  type PolicyDocument,
+  type PresetDocument,
+  type TierName,
+} from '../../../pure/contracts/index.ts';
+import { compileSession, type CompiledSession } from '../../../pure/compile/session-policy.ts';
+import { parseDuration, parsePolicy } from '../../../pure/policy/index.ts';
+import { resolveCommand, sandboxPath, sandboxWorkspace } from './command.ts';
+import { agentEnvironment, mcpUrl } from './environment.ts';
+import { defaultPreset, type Presets } from './presets.ts';
+import { resolveToolFolders } from './tool-folders.ts';
+import { checkWorkspace } from './workspace.ts';
+
+/** All that a request means, worked out and checked before anything is written or started. */
+export interface SessionPlan {
+  readonly document: PolicyDocument;
+  readonly compiled: CompiledSession;
+  readonly preset: string | null;
+  readonly workspace: string;
+  readonly toolFolders: readonly string[];
+  readonly tier: TierName;
+  readonly ttlSeconds: number;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly homeFiles: Readonly<Record<string, string>>;
+  /** The secret that the preset cannot work without, for a message before the start. */
+  readonly neededSecret: { readonly name: string; readonly title: string } | null;
+}
+
+export interface PlanPlaces {
+  readonly home: string;
+  readonly state: string;
+  readonly presets: Presets;
+  readonly placeholder: (secret: string) => string;
+}
+
+export async function planSession(request: CreateSessionRequest, places: PlanPlaces): Promise<SessionPlan> {
+  const preset = choosePreset(request, places.presets);
+  const document =
+    request.policy === undefined
+      ? (preset ?? places.presets.get(defaultPreset)).policy
+      : parsePolicy(request.policy.text, request.policy.file);
+  const [workspace, toolFolders, authorities] = await Promise.all([
+    checkWorkspace(request.workspace, places),
+    resolveToolFolders(document.toolFolders, places),
+    readAuthorities(document),
+  ]);
+  const words = wordsOf(request, preset);
+  const seen = { workspace, toolFolders, path: request.path };
+  const [program, path] = await Promise.all([resolveCommand(words[0] ?? '', seen), sandboxPath(seen)]);
+  const compiled = compileSession({
+    document,
+    env: request.env,
+    authorities,
+    placeholder: places.placeholder,
+  });
+  const fill = (text: string): string => fillIn(text, compiled.placeholders);
+  return {
+    document,
+    compiled,
+    preset: preset?.name ?? null,
+    workspace,
+    toolFolders,
+    tier: (request.tier ?? document.tier) as TierName,
+    ttlSeconds: request.ttlSeconds ?? parseDuration(document.ttl) ?? 0,
+    argv: [program, ...words.slice(1)],
+    env: agentEnvironment({ path, term: request.terminal?.term ?? null, own: compiled.env }),
+    cwd: sandboxWorkspace,
+    homeFiles: Object.fromEntries(
+      Object.entries(preset?.homeFiles ?? {}).map(([name, text]) => [name, fill(text)]),
+    ),
+    neededSecret: preset?.secret ?? null,
+  };
+}
+
+/** Named, or known by the program; a policy of the person's own replaces the preset's policy, not its arguments. */
+function choosePreset(request: CreateSessionRequest, presets: Presets): PresetDocument | undefined {
+  if (request.preset !== undefined) return presets.get(request.preset);
+  return presets.forProgram(request.command[0]);
+}
+
+/** The command's words: the preset's arguments come right after its program, the person's own follow. */
+function wordsOf(request: CreateSessionRequest, preset: PresetDocument | undefined): readonly string[] {
+  if (preset === undefined || preset.name === defaultPreset) return request.command;
+  const [program, ...rest] = request.command;
+  const own = program === undefined || program === preset.name || program.split('/').at(-1) === preset.command[0];
+  if (!own) return request.command;
+  const [name = '', ...fixed] = preset.command;
+  const found = program !== undefined && program.includes('/') ? program : name;
+  return [found, ...fixed, ...preset.arguments.map((text) => fillIn(text, {})), ...rest];
+}
+
+/** `{mcp_url}`, `{placeholder:NAME}` and `{placeholder_tail:NAME}` (its last 20 characters); nothing else is special. */
+const fillIn = (text: string, placeholders: Readonly<Record<string, string>>): string =>
+  text
+    .replaceAll('{mcp_url}', mcpUrl)
+    .replace(/\{placeholder:([a-z][a-z0-9-]{0,63})\}/g, (_, name: string) => placeholders[name] ?? '')
+    .replace(/\{placeholder_tail:([a-z][a-z0-9-]{0,63})\}/g, (_, name: string) => (placeholders[name] ?? '').slice(-20));
+
+/** The private authorities that egress rules name, read by the one process that may read the person's files. */
+async function readAuthorities(document: PolicyDocument): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const { caFile } of document.egress) {
+    if (caFile === undefined || found[caFile] !== undefined) continue;
+    const refuse = (detail: string): GloveboxError =>
+      new GloveboxError('GB_INPUT_INVALID', { what: `The authority file ${caFile}`, detail });
+    const size = await stat(caFile).then(
+      (file) => file.size,
+      () => {
+        throw refuse('it cannot be read');
+      },
+    );
+    if (size > limits.policyFile.value) throw refuse('it is too large');
+    const text = await readFile(caFile, 'utf8');
+    // Certificates only: a file that also holds a key must not travel on.
+    const certificates = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g);
+    if (certificates === null) throw refuse('it holds no certificate');
+    found[caFile] = `${certificates.join('\n')}\n`;
+  }
+  return found;
+}

@@ -1,0 +1,256 @@
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  asGloveboxError,
+  endReasons,
+  GloveboxError,
+  limits,
+  type EndReason,
+  type SessionId,
+  type SidecarActivate,
+  type SidecarReport,
+} from '../../../pure/contracts/index.ts';
+import type { RunningSandbox, SandboxOrder, SandboxPort, AuditTrail, Clock, WorkspaceChanges } from '../ports.ts';
+import type { Ids } from '../random-ids.ts';
+import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import type { ControlChannel } from './control-channel.ts';
+import type { SessionLifeWriter } from './session-life.ts';
+
+export interface SessionRunOptions {
+  readonly life: SessionLifeWriter;
+  readonly sidecar: WarmSidecar;
+  readonly order: SandboxOrder;
+  readonly activate: Omit<SidecarActivate, 'type'>;
+  readonly sandboxes: SandboxPort;
+  readonly control: Pick<ControlChannel, 'say'>;
+  readonly audit: AuditTrail;
+  readonly changes: WorkspaceChanges;
+  /** Questions and grants of the session are void, its identities revoked. */
+  readonly release: (session: SessionId) => Promise<void>;
+  readonly onError: (error: unknown, doing: string) => void;
+  readonly clock: Clock;
+  readonly ids: Ids;
+}
+
+/** One session while anything of it is alive: its sandbox, its sidecar, its one turn, its end. */
+export class SessionRun {
+  /** Resolves when nothing of it is left but its record and its staged changes. */
+  readonly over: Promise<void>;
+  readonly #options: SessionRunOptions;
+  readonly #stops: (() => void)[] = [];
+  readonly #activated: Promise<void>;
+  #sandbox: RunningSandbox | undefined;
+  #ending: Promise<void> | undefined;
+  #exited = false;
+  #exitSeen: () => void = () => undefined;
+  readonly #exit: Promise<void>;
+  #resolveOver: () => void = () => undefined;
+  #attachedOnce = false;
+
+  constructor(options: SessionRunOptions) {
+    this.#options = options;
+    this.over = new Promise((resolve) => {
+      this.#resolveOver = resolve;
+    });
+    this.#exit = new Promise((resolve) => {
+      this.#exitSeen = resolve;
+    });
+    const { process } = options.sidecar;
+    this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
+    void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
+    this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () =>
+      this.end('time-limit', 'its time limit was reached'),
+    );
+    if (options.activate.waitForAttach) {
+      this.#after(limits.attachWait.value, () => {
+        if (!this.#attachedOnce) void this.end('client-gone', 'nobody attached to it');
+      });
+    }
+    this.#activated = this.#start();
+    this.#activated.catch((error: unknown) => {
+      const known = asGloveboxError(error);
+      if (known.code === 'GB_INTERNAL') options.onError(error, 'starting a session');
+      void this.end('start-failed', `${known.what} ${known.why}`);
+    });
+  }
+
+  get record(): SessionLifeWriter['record'] {
+    return this.#options.life.record;
+  }
+
+  get life(): SessionLifeWriter {
+    return this.#options.life;
+  }
+
+  async #start(): Promise<void> {
+    const { life, control, audit, ids, sandboxes, order, sidecar, activate } = this.#options;
+    await life.apply({ type: 'prepare' });
+    // Everything that does not wait for each other goes at once; the sandbox takes longest.
+    const starting = sandboxes.start(order);
+    starting.catch(() => undefined);
+    const turn = ids.turn();
+    const words = [
+      life
+        .note({ turnId: turn })
+        .then(async () => await control.say(order.sessionId, { type: 'turn-open', turn_id: turn, user: this.record.user })),
+      audit.record({
+        session: order.sessionId,
+        sandbox: order.sandboxId,
+        turn,
+        user: this.record.user,
+        operation: 'session.start',
+        decision: 'allow',
+        rule: 'operator',
+        detail: `preset ${this.record.preset ?? 'none'}, tier ${this.record.tier}, workspace ${this.record.workspaceMode}`,
+      }),
+    ];
+    const said = await Promise.allSettled(words);
+    const sandbox = await starting;
+    this.#sandbox = sandbox;
+    for (const outcome of said) if (outcome.status === 'rejected') throw outcome.reason;
+    if (this.#ending !== undefined) return;
+    void sandbox.ended.then(async ({ explained }) => {
+      await this.end(explained?.reason ?? 'sandbox-died', explained?.detail ?? 'its sandbox ended by itself');
+    });
+    await sidecar.process.send({ type: 'activate', ...activate }, sandbox.link);
+    this.#guarded('reading limits back', this.#noteLimits(sandbox));
+  }
+
+  /** Hands a connection of the operator to the sidecar: not one byte of it is read here. */
+  async attach(socket: Socket, attachId: string, foreground: boolean): Promise<void> {
+    await this.#activated;
+    if (this.#ending !== undefined && !this.#exited) throw notRunning(this.record.state);
+    this.#attachedOnce = true;
+    await this.#options.sidecar.process.send(
+      { type: 'attach', attachId, user: this.record.user, foreground },
+      socket,
+    );
+  }
+
+  /** An ordered end: the command is asked first. */
+  async stop(reason: EndReason, detail: string | null): Promise<void> {
+    if (this.#ending === undefined && this.record.state === 'running') {
+      await this.#options.life.apply({ type: 'end', reason, detail });
+      await this.#options.sidecar.process.send({ type: 'signal', signal: 15 }).catch(() => undefined);
+      await Promise.race([this.#exit, delay(limits.endGrace.value, undefined, { ref: false })]);
+    }
+    await this.end(reason, detail);
+  }
+
+  /** Ends it for this reason, unless it is ending for another one already. Resolves when it is over. */
+  async end(reason: EndReason, detail: string | null): Promise<void> {
+    this.#ending ??= this.#finish(reason, detail);
+    await this.#ending;
+  }
+
+  async #heed(report: SidecarReport): Promise<void> {
+    const { life, clock } = this.#options;
+    switch (report.type) {
+      case 'started':
+        await life.apply({ type: 'started', at: new Date(clock.now()).toISOString() });
+        return;
+      case 'exited':
+        this.#exited = true;
+        // Exactly as the command ended; where the session is ending for another reason, that reason stays.
+        await life.apply({ type: 'exited', code: report.code, signal: report.signal });
+        this.#exitSeen();
+        await this.end('exited', null);
+        return;
+      case 'attached':
+        life.attached = report.count;
+        return;
+      case 'failed':
+        await this.end(reasonOf(report.reason), report.detail);
+        return;
+      case 'warm':
+      case 'handed':
+        return;
+    }
+  }
+
+  async #finish(reason: EndReason, detail: string | null): Promise<void> {
+    const { life, sidecar, control, changes, release, order, audit, clock } = this.#options;
+    const step = async (doing: string, work: () => Promise<unknown>): Promise<void> => {
+      // One step that fails must not keep the next ones from cleaning up.
+      await work().catch((error: unknown) => this.#options.onError(error, doing));
+    };
+    for (const stop of this.#stops.splice(0)) stop();
+    await step('writing an end', async () => await life.apply({ type: 'end', reason, detail }));
+    // A start that is still under way leaves a sandbox too.
+    await this.#activated.catch(() => undefined);
+    const turn = this.record.turnId;
+    // The command's end has been reported after its last output; of a broken session there is no more to wait for.
+    const removed = this.#sandbox?.remove();
+    await step('removing a sandbox', async () => {
+      const end = await removed;
+      if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason)) {
+        await life.apply({ type: 'explain', ...end.explained });
+      }
+    });
+    await step('telling a sidecar', async () => {
+      if (sidecar.process.alive) await sidecar.process.send({ type: 'end', reason: this.record.reason ?? reason });
+    });
+    if (turn !== null) {
+      await step('closing a turn', async () => {
+        await control.say(order.sessionId, { type: 'turn-close', turn_id: turn });
+        await life.note({ turnId: null });
+      });
+    }
+    await step('looking for changes', async () => {
+      if (await changes.hasChanges(this.record)) await life.note({ changes: 'kept' });
+    });
+    await step('waiting for a sidecar', async () => await this.#sidecarGone());
+    await step('releasing a session', async () => await release(order.sessionId));
+    await step('recording an end', async () => {
+      await audit.record({
+        session: order.sessionId,
+        sandbox: order.sandboxId,
+        turn,
+        user: this.record.user,
+        operation: 'session.end',
+        decision: 'allow',
+        rule: `end.${this.record.reason ?? reason}`,
+        detail: `exit code ${this.record.exitCode ?? 'none'}, signal ${this.record.exitSignal ?? 'none'}`,
+      });
+    });
+    await step('writing an end', async () => {
+      await life.apply({ type: 'removed', at: new Date(clock.now()).toISOString() });
+    });
+    this.#resolveOver();
+  }
+
+  /** It ends by itself when the last output is delivered; a reader that takes none of it does not hold it for ever. */
+  async #sidecarGone(): Promise<void> {
+    const { process } = this.#options.sidecar;
+    const late = delay(limits.sidecarEnd.value, 'late', { ref: false });
+    if ((await Promise.race([process.exited, late])) === 'late') process.kill();
+    await process.exited;
+  }
+
+  async #noteLimits(sandbox: RunningSandbox): Promise<void> {
+    const { limits: found, weakened } = await sandbox.limits;
+    await this.#options.life.note({ limits: found, weakened });
+  }
+
+  #after(ms: number, work: () => unknown): void {
+    const timer = setTimeout(() => void work(), Math.max(0, Math.min(ms, 2 ** 31 - 1)));
+    timer.unref();
+    this.#stops.push(() => clearTimeout(timer));
+  }
+
+  #guarded(doing: string, work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.#options.onError(error, doing);
+      // What is not understood about a session ends it (invariant 8).
+      void this.end('link-violation', 'its sidecar reported what it should not');
+    });
+  }
+}
+
+const mayBeExplained = (reason: EndReason | null): boolean =>
+  reason === 'sandbox-died' || reason === 'exited' || reason === 'sidecar-died' || reason === 'heartbeat-missed';
+
+const reasonOf = (text: string): EndReason => endReasons.find((reason) => reason === text) ?? 'link-violation';
+
+const notRunning = (state: string): GloveboxError =>
+  new GloveboxError('GB_SESSION_STATE', { state, operation: 'attach', needed: 'running' });

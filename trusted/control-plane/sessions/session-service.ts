@@ -1,0 +1,234 @@
+import type { Socket } from 'node:net';
+import { basename } from 'node:path';
+import {
+  GloveboxError,
+  isId,
+  limits,
+  type CreateSessionRequest,
+  type SessionId,
+  type SessionView,
+  type UserId,
+} from '../../../pure/contracts/index.ts';
+import { newborn, transition } from '../../../pure/session/index.ts';
+import type { SessionRecord, Store } from '../../store/index.ts';
+import type { Ids } from '../random-ids.ts';
+import { outputLogFd, type SidecarPool, type WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
+import { SessionLifeWriter } from './session-life.ts';
+import { SessionRun, type SessionRunOptions } from './session-run.ts';
+import { viewOf } from './session-view.ts';
+
+export interface SessionServiceOptions
+  extends Pick<
+    SessionRunOptions,
+    'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'onError' | 'clock'
+  > {
+  readonly store: Pick<Store, 'sessions'>;
+  readonly pool: Pick<SidecarPool, 'take' | 'fill'>;
+  readonly ids: Ids;
+  readonly places: Omit<PlanPlaces, 'placeholder'>;
+  /** Cedar text of the session's tools; compiled here, decided there. */
+  readonly cedarOf: (plan: SessionPlan) => string;
+  /** Throws GB_HOST_UNFIT where this host lacks a guarantee that was not waived. */
+  readonly requireFit: () => Promise<void>;
+  readonly hasSecret: (name: string) => boolean;
+  readonly onChange: (view: SessionView) => void;
+}
+
+/** Sessions from the request to the record that is left of them. */
+export class SessionService {
+  readonly #options: SessionServiceOptions;
+  readonly #runs = new Map<SessionId, SessionRun>();
+  #closing = false;
+
+  constructor(options: SessionServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Answers when the session is written and its sandbox is starting: whoever attaches now does not wait twice. */
+  async create(request: CreateSessionRequest, user: UserId): Promise<SessionView> {
+    const { pool, ids, places, requireFit, store } = this.#options;
+    if (this.#closing) throw new GloveboxError('GB_DAEMON_UNREACHABLE', { detail: 'it is shutting down' });
+    const [plan] = await Promise.all([
+      planSession(request, { ...places, placeholder: () => `gb-placeholder-${ids.token()}` }),
+      requireFit(),
+    ]);
+    this.#requireSecret(plan);
+    if ((await store.sessions.countOpen()) >= limits.sessions.value) {
+      throw new GloveboxError('GB_LIMIT_REACHED', {
+        limit: 'sessions',
+        detail: `${limits.sessions.value} sessions are open`,
+      });
+    }
+    const sidecar = await pool.take();
+    try {
+      return await this.#begin(request, plan, sidecar, user);
+    } catch (error) {
+      sidecar.process.kill();
+      pool.fill();
+      throw error;
+    }
+  }
+
+  #requireSecret(plan: SessionPlan): void {
+    const needed = plan.neededSecret;
+    if (needed === null || !plan.compiled.secrets.includes(needed.name) || this.#options.hasSecret(needed.name)) return;
+    throw new GloveboxError('GB_SECRET_MISSING', { name: needed.name, detail: `It is ${needed.title}.` });
+  }
+
+  async #begin(
+    request: CreateSessionRequest,
+    plan: SessionPlan,
+    sidecar: WarmSidecar,
+    user: UserId,
+  ): Promise<SessionView> {
+    const { store, clock, onChange, pool, cedarOf } = this.#options;
+    const { sessionId, sandboxId } = sidecar.process;
+    const now = clock.now();
+    const expiresAt = new Date(now + plan.ttlSeconds * 1000).toISOString();
+    const name = request.name ?? nameFor(plan.workspace, sessionId);
+    const record = await store.sessions.insert(
+      {
+        id: sessionId,
+        sandboxId,
+        name,
+        command: request.command.length > 0 ? request.command : plan.argv,
+        workspace: plan.workspace,
+        workspaceMode: plan.document.workspace.mode,
+        tier: plan.tier,
+        user,
+        preset: plan.preset,
+        terminal: request.terminal !== null,
+        createdAt: new Date(now).toISOString(),
+        expiresAt,
+        policy: plan.document,
+        secrets: plan.compiled.secrets,
+      },
+      newborn,
+    );
+    const life = new SessionLifeWriter(store.sessions, record, onChange);
+    const { rows, cols } = request.terminal ?? { rows: 0, cols: 0 };
+    const run = new SessionRun({
+      ...this.#options,
+      life,
+      sidecar,
+      order: {
+        sessionId,
+        sandboxId,
+        workspace: { path: plan.workspace, mode: plan.document.workspace.mode, show: plan.document.workspace.show },
+        tier: plan.tier,
+        toolFolders: plan.toolFolders,
+        caPem: sidecar.caPem,
+        homeFiles: plan.homeFiles,
+      },
+      activate: {
+        policy: {
+          generation: 1,
+          cedar: cedarOf(plan),
+          egress: [...plan.compiled.egress],
+          tools: plan.compiled.tools,
+          placeholders: { ...plan.compiled.placeholders },
+        },
+        user,
+        sessionName: name,
+        outputLogFd,
+        command: {
+          argv: [...plan.argv],
+          env: [...plan.env],
+          cwd: plan.cwd,
+          terminal: request.terminal === null ? null : { rows, cols },
+        },
+        stdin: request.stdin,
+        waitForAttach: !request.detach,
+        expiresAt,
+      },
+    });
+    this.#runs.set(sessionId, run);
+    void run.over.then(() => {
+      this.#runs.delete(sessionId);
+      pool.fill();
+    });
+    onChange(life.view);
+    return life.view;
+  }
+
+  /** What a person calls it: an id, the start of one (4 characters or more), or a name. */
+  async find(text: string): Promise<SessionRecord> {
+    const { store } = this.#options;
+    const exact = isId(text) ? await store.sessions.get(text as SessionId) : undefined;
+    const found = exact === undefined ? await store.sessions.find(text) : [exact];
+    const [first, second] = found;
+    if (first === undefined) {
+      throw new GloveboxError('GB_NOT_FOUND', { what: 'such session', detail: `nothing is called ${text}` });
+    }
+    if (second !== undefined) {
+      throw new GloveboxError('GB_INPUT_INVALID', { what: `The session ${text}`, detail: 'several ids begin with it' });
+    }
+    return this.#runs.get(first.id)?.record ?? first;
+  }
+
+  view(record: SessionRecord): SessionView {
+    return this.#runs.get(record.id)?.life.view ?? viewOf(record, 0);
+  }
+
+  async list(ended: boolean): Promise<SessionView[]> {
+    const records = await this.#options.store.sessions.list({ ended, limit: limits.listLength.value });
+    return records.map((record) => this.view(record));
+  }
+
+  async stop(record: SessionRecord, detail: string): Promise<SessionView> {
+    const run = this.#runs.get(record.id);
+    if (run === undefined) return viewOf(record, 0);
+    await run.stop('stopped', detail);
+    return run.life.view;
+  }
+
+  async attach(record: SessionRecord, socket: Socket, foreground: boolean): Promise<void> {
+    const run = this.#runs.get(record.id);
+    if (run === undefined) {
+      throw new GloveboxError('GB_SESSION_STATE', { state: record.state, operation: 'attach', needed: 'running' });
+    }
+    await run.attach(socket, this.#options.ids.token(), foreground);
+  }
+
+  /** Written by whoever changed the workspace's layer of an ended session. */
+  async noteChanges(record: SessionRecord, changes: SessionRecord['changes']): Promise<SessionView> {
+    await this.#options.store.sessions.note(record.id, { changes });
+    const view = viewOf({ ...record, changes }, 0);
+    this.#options.onChange(view);
+    return view;
+  }
+
+  /** At the start: what a predecessor left open is over; its sandboxes were reaped, its changes are kept (R46). */
+  async recover(): Promise<number> {
+    const { store, clock, changes, onError } = this.#options;
+    const left = await store.sessions.list({ ended: false, limit: limits.listLength.value });
+    for (const record of left) {
+      const at = new Date(clock.now()).toISOString();
+      const kept = await changes.hasChanges(record).catch((error: unknown) => {
+        onError(error, 'looking for changes');
+        // Not known is not the same as none.
+        return true;
+      });
+      await store.sessions.note(record.id, { turnId: null, changes: kept ? 'kept' : 'none' });
+      const result = transition(record, { type: 'found-unfinished', at });
+      if (result.kind === 'moved') await store.sessions.move(record.id, record.state, result.life);
+    }
+    return left.length;
+  }
+
+  /** Ends all of them, in order, and takes no more. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.allSettled([...this.#runs.values()].map(async (run) => await run.stop('stopped', 'Glovebox was shut down')));
+  }
+}
+
+function nameFor(workspace: string, id: SessionId): string {
+  const word = basename(workspace)
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 30);
+  return `${word === '' ? 'session' : word}-${id.slice(0, 4)}`;
+}
