@@ -80,13 +80,20 @@ export default defineConfig(
       ],
       '@typescript-eslint/no-non-null-assertion': 'error',
       '@typescript-eslint/unified-signatures': 'off',
+      // Node's own types give a TLS connection as a plain stream.
+      '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
       // Fastify handlers and interface adapters are async by contract, whether or not they wait.
       '@typescript-eslint/require-await': 'off',
     },
   },
   {
+    // One table each, by design [R45].
+    files: ['pure/contracts/limits.ts', 'pure/contracts/errors.ts'],
+    rules: { 'max-lines': 'off' },
+  },
+  {
     // Tests look into values of unknown shape: a wrong assumption fails the test, which is its job.
-    files: ['**/*.test.ts', 'test/**/*.ts'],
+    files: ['**/*.test.ts', '**/testing.ts', 'test/**/*.ts'],
     rules: {
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
