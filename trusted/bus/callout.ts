@@ -1,0 +1,142 @@
+import { decode, encodeAuthorizationResponse, encodeUser, fromSeed } from '@nats-io/jwt';
+import { z } from 'zod';
+import {
+  limits,
+  permissionsFor,
+  usesBus,
+  type Identity,
+  type TrustDomain,
+} from '../../pure/contracts/index.ts';
+import { readCertificate, type CertificateIdentity, type CertificateReader } from './certificate.ts';
+import type { BusKeys } from './keys.ts';
+import { accounts } from './server-config.ts';
+
+/** What of the server's question decides. Unknown members are ignored; a missing one denies. */
+const question = z.object({
+  aud: z.literal('nats-authorization-request'),
+  iss: z.string(),
+  exp: z.number(),
+  nats: z.object({
+    server_id: z.object({ id: z.string(), name: z.string() }),
+    user_nkey: z.string(),
+    client_info: z.object({ kind: z.literal('Client'), type: z.literal('nats') }),
+    connect_opts: z.object({
+      jwt: z.string().max(0).optional(),
+      nkey: z.string().max(0).optional(),
+      sig: z.string().max(0).optional(),
+      auth_token: z.string().max(0).optional(),
+      user: z.string().max(0).optional(),
+      pass: z.string().max(0).optional(),
+    }),
+    client_tls: z.object({ verified_chains: z.array(z.array(z.string()).min(1)).min(1) }),
+  }),
+});
+
+export interface AuthorizerOptions {
+  readonly keys: BusKeys['authorizer'];
+  readonly trustDomain: TrustDomain;
+  readonly isRevoked: (serial: string, identity: Identity) => boolean | Promise<boolean>;
+  readonly now: () => Date;
+  readonly readCertificate?: CertificateReader;
+  /** Told of every answer; `reason` is for the log, the client sees "Authorization Violation" only. */
+  readonly onDecision?: (decision: BusDecision) => void;
+}
+
+export type BusDecision =
+  | { readonly allowed: true; readonly certificate: CertificateIdentity }
+  | { readonly allowed: false; readonly reason: string };
+
+/**
+ * Answers nats-server's authorization questions. Question and answer are sealed to the authorizer's xkey, so whoever only
+ * carries them (the control plane's process, if this runs in the signer) can neither read nor make one.
+ */
+export interface BusAuthorizer {
+  /** `serverXkey` is the header Nats-Server-Xkey. Undefined: no question of a bus of ours, to be left unanswered. */
+  answer(sealed: Uint8Array, serverXkey: string): Promise<Uint8Array | undefined>;
+}
+
+export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
+  const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const curve = fromSeed(encode(options.keys.xkeySeed.reveal()));
+  const issuer = fromSeed(encode(options.keys.issuerSeed.reveal()));
+  return {
+    answer: async (sealed, serverXkey) => {
+      const opened = curve.open(sealed, serverXkey);
+      if (opened === null) return undefined;
+      // `decode` verifies the signature by the server's own key.
+      const parsed = question.safeParse(decode(new TextDecoder().decode(opened)));
+      if (!parsed.success || parsed.data.iss !== parsed.data.nats.server_id.id) {
+        return refuseUnread(options);
+      }
+      const asked = parsed.data.nats;
+      const decision = await decide(options, asked);
+      options.onDecision?.(decision);
+      const data = decision.allowed
+        ? { jwt: await userJwt(asked.user_nkey, issuer, decision.certificate) }
+        : { error: 'not permitted' };
+      const response = await encodeAuthorizationResponse(
+        asked.user_nkey,
+        asked.server_id.id,
+        issuer,
+        data,
+        {},
+      );
+      return curve.seal(encode(response), serverXkey);
+    },
+  };
+}
+
+/** A question that is not understood gets no answer: the server refuses the client when its time is over. */
+function refuseUnread(options: AuthorizerOptions): undefined {
+  options.onDecision?.({
+    allowed: false,
+    reason: 'not a client with a verified certificate and nothing else',
+  });
+  return undefined;
+}
+
+async function decide(
+  options: AuthorizerOptions,
+  asked: z.infer<typeof question>['nats'],
+): Promise<BusDecision> {
+  const denied = (reason: string): BusDecision => ({ allowed: false, reason });
+  try {
+    const leaves = new Set(asked.client_tls.verified_chains.map((chain) => chain[0]));
+    const [leaf] = leaves;
+    if (leaves.size !== 1 || leaf === undefined) return denied('more than one leaf certificate');
+    const certificate = (options.readCertificate ?? readCertificate)(leaf);
+    const { identity } = certificate;
+    const now = options.now();
+    if (identity.trustDomain !== options.trustDomain) return denied('foreign trust domain');
+    if (certificate.notBefore > now || certificate.notAfter <= now) return denied('not valid now');
+    if (!usesBus(identity)) return denied(`a ${identity.kind} has no business on the bus`);
+    if (await options.isRevoked(certificate.serial, identity)) return denied('revoked');
+    return { allowed: true, certificate };
+  } catch (error) {
+    return denied(error instanceof Error ? error.message : 'unreadable certificate');
+  }
+}
+
+/** The permission ends with the certificate (R4): `exp` is in seconds, rounded down. */
+function userJwt(
+  user: string,
+  issuer: ReturnType<typeof fromSeed>,
+  { identity, notAfter }: CertificateIdentity,
+): Promise<string> {
+  const permissions = permissionsFor(identity);
+  const responses = permissions.allow_responses;
+  return encodeUser(
+    identity.id,
+    user,
+    issuer,
+    {
+      pub: { allow: [...permissions.publish.allow], deny: [...permissions.publish.deny] },
+      sub: { allow: [...permissions.subscribe.allow], deny: [...permissions.subscribe.deny] },
+      ...(responses === undefined ? {} : { resp: { max: responses.max, ttl: responses.ttlMs * 1_000_000 } }),
+      subs: limits.busSubscriptions.value,
+      payload: limits.busPayload.value,
+      allowed_connection_types: ['STANDARD'],
+    },
+    { aud: accounts.work, exp: Math.floor(notAfter.getTime() / 1000) },
+  );
+}

@@ -1,0 +1,88 @@
+import { limits } from '../../pure/contracts/index.ts';
+import type { BusPublicKeys } from './keys.ts';
+
+export const accounts = { work: 'GB', callout: 'AUTH', system: 'SYS' } as const;
+export const calloutSubject = '$SYS.REQ.USER.AUTH';
+export const calloutQueue = 'callout';
+
+export interface ServerConfigInput {
+  readonly name: string;
+  /** -1: one that is free. */
+  readonly port: number;
+  readonly folder: string;
+  readonly files: { readonly key: string; readonly chain: string; readonly bundle: string };
+  readonly keys: BusPublicKeys;
+}
+
+/**
+ * nats-server's configuration, from values only (its format takes JSON). No monitoring port, no user with a password or
+ * token, no `no_auth_user`; whoever is not one of the two key users is decided by the callout, so without the callout
+ * nobody gets in (R12). TLS comes before the first protocol byte: a plaintext client learns nothing, not even INFO.
+ */
+export function serverConfig(input: ServerConfigInput): string {
+  return `${JSON.stringify(
+    {
+      server_name: input.name,
+      host: '127.0.0.1',
+      port: input.port,
+      max_payload: limits.busPayload.value,
+      max_connections: limits.busConnections.value,
+      max_subscriptions: limits.busSubscriptions.value,
+      logtime: true,
+      tls: {
+        cert_file: input.files.chain,
+        key_file: input.files.key,
+        ca_file: input.files.bundle,
+        verify: true,
+        handshake_first: true,
+        min_version: '1.3',
+        timeout: limits.busAuthTimeout.value / 1000,
+      },
+      jetstream: {
+        store_dir: input.folder,
+        max_memory_store: limits.busMemory.value,
+        max_file_store: limits.busFiles.value,
+        // An acknowledged record is on the disk, not in the page cache (R42).
+        sync_interval: 'always',
+      },
+      system_account: accounts.system,
+      accounts: {
+        [accounts.work]: { jetstream: 'enabled' },
+        [accounts.callout]: {
+          users: [
+            {
+              nkey: input.keys.callout,
+              permissions: {
+                publish: { deny: ['>'] },
+                subscribe: { allow: [`${calloutSubject} ${calloutQueue}`, '_INBOX.callout.>'] },
+                allow_responses: { max: 1, expires: `${limits.busAuthTimeout.value}ms` },
+              },
+            },
+          ],
+        },
+        [accounts.system]: {
+          users: [
+            {
+              nkey: input.keys.system,
+              permissions: {
+                publish: { allow: ['$SYS.REQ.SERVER.PING.CONNZ', '$SYS.REQ.SERVER.*.KICK'] },
+                subscribe: { allow: ['_INBOX.system.>'] },
+              },
+            },
+          ],
+        },
+      },
+      authorization: {
+        timeout: limits.busAuthTimeout.value / 1000,
+        auth_callout: {
+          issuer: input.keys.issuer,
+          account: accounts.callout,
+          auth_users: [input.keys.callout, input.keys.system],
+          xkey: input.keys.xkey,
+        },
+      },
+    },
+    null,
+    2,
+  )}\n`;
+}
