@@ -137,6 +137,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'If nobody else can have read the keys: chmod 700 the folder, 600 its files. Otherwise move it away to start with a new root CA.',
   },
+  GB_KEY_IN_ENVIRONMENT: {
+    status: 400,
+    exit: 64,
+    what: 'Refused: the value of {name} looks like {looks}.',
+    why: 'The agent could read it; a secret stays at the gateway, and the sandbox gets a placeholder.',
+    todo: 'Run `glovebox secret set NAME`, then `--env {name}=secret:NAME`; `--env-plain {name}=…` if it is no secret.',
+  },
   GB_LIMIT_REACHED: {
     status: 429,
     exit: 75,
@@ -193,6 +200,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Nothing was signed. Run `glovebox down` and `glovebox up`.',
   },
+  GB_SPEC_REFUSED: {
+    status: 400,
+    exit: 70,
+    what: 'The sandbox was not started: its specification is below the floor.',
+    why: '{detail}',
+    todo: 'The floor has no off switch; ask for mounts and sizes that its closed list has.',
+  },
   GB_STATE_REFUSED: {
     status: 500,
     exit: 78,
@@ -206,13 +220,6 @@ export const errorCatalogue = {
     what: 'Refused: this token is not good here.',
     why: '{detail}',
     todo: 'Ask for a new one.',
-  },
-  GB_SPEC_REFUSED: {
-    status: 400,
-    exit: 70,
-    what: 'The sandbox was not started: its specification is below the floor.',
-    why: '{detail}',
-    todo: 'The floor has no off switch; ask for mounts and sizes that its closed list has.',
   },
   GB_TOKEN_REPLAYED: {
     status: 409,
