@@ -1,0 +1,3 @@
+module glovebox/init
+
+go 1.26

@@ -1,0 +1,75 @@
+// Command init is PID 1 of the sandbox. It carries bytes and makes no decision: whoever can make it do
+// something (the trusted side over the link, the agent over loopback) may already do that thing without it.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const (
+	// linkFd is where the trusted side put the one connection that leads out of the sandbox.
+	linkFd = 3
+	// goByte is what the trusted side writes when it is ready. Until then whoever holds the other end may
+	// still hand it on; a byte of ours would be lost with it.
+	goByte = 'G'
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "glovebox-init:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	// Before any child exists, so that none can miss it.
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, caughtSignals...)
+
+	conn, err := takeLink()
+	if err != nil {
+		return fmt.Errorf("no link on descriptor %d: %w", linkFd, err)
+	}
+	if err := closeOnExecFrom(linkFd); err != nil {
+		return fmt.Errorf("descriptors could not be made close-on-exec: %w", err)
+	}
+	if err := lockDown(); err != nil {
+		return fmt.Errorf("inner seccomp filter refused: %w", err)
+	}
+	loopbackErr := raiseLoopback()
+
+	var first [1]byte
+	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		return fmt.Errorf("link closed before it was used: %w", err)
+	}
+	if first[0] != goByte {
+		return fmt.Errorf("link began with 0x%02x", first[0])
+	}
+	link, err := newLink(conn)
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	processes := newProcessTable(link)
+	go processes.reap(signals)
+	err = newController(link, processes, loopbackErr).serve()
+	processes.killAll()
+	return err
+}
+
+// takeLink moves the link off its number: a child's own descriptor 3 (`fd3`) goes there.
+func takeLink() (net.Conn, error) {
+	file := os.NewFile(linkFd, "link")
+	if file == nil {
+		return nil, syscall.EBADF
+	}
+	conn, err := net.FileConn(file) // a close-on-exec duplicate
+	if err != nil {
+		return nil, err
+	}
+	return conn, file.Close()
+}

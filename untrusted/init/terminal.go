@@ -1,0 +1,105 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+	"unsafe"
+)
+
+const (
+	tiocgptn   = 0x80045430
+	tiocsptlck = 0x40045431
+)
+
+// openTerminal opens a pair by its names, so that ttyname finds it.
+func openTerminal(size windowSize) (master *os.File, slave int, err error) {
+	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, -1, err
+	}
+	var unlock, number int32
+	err = onTerminal(master, tiocsptlck, unsafe.Pointer(&unlock))
+	if err == nil {
+		err = onTerminal(master, tiocgptn, unsafe.Pointer(&number))
+	}
+	if err == nil {
+		err = setWindowSize(master, size)
+	}
+	if err == nil {
+		slave, err = syscall.Open("/dev/pts/"+strconv.Itoa(int(number)),
+			syscall.O_RDWR|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		master.Close()
+		return nil, -1, err
+	}
+	return master, slave, nil
+}
+
+func setWindowSize(master *os.File, size windowSize) error {
+	winsize := [4]uint16{size.Rows, size.Cols}
+	return onTerminal(master, syscall.TIOCSWINSZ, unsafe.Pointer(&winsize))
+}
+
+func onTerminal(master *os.File, request uintptr, argument unsafe.Pointer) error {
+	raw, err := master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = ioctl(fd, request, argument) }); err != nil {
+		return err
+	}
+	return result
+}
+
+// signalTerminal delivers to the foreground group. gVisor does not tell which that is (TIOCGPGRP on the master
+// is ENOTTY), so the three signals that have a key are typed, which its terminal then delivers itself; those
+// that end or wake a session go to all of it. It says false where the process's own group is meant.
+func signalTerminal(p *process, number syscall.Signal) bool {
+	switch number {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP:
+		return typeKey(p.terminal, number)
+	case syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGCONT, syscall.SIGWINCH:
+		signalSession(p.pid, number)
+		return true
+	}
+	return false
+}
+
+func typeKey(master *os.File, number syscall.Signal) bool {
+	var settings syscall.Termios // the slave's, asked through the master
+	if onTerminal(master, syscall.TCGETS, unsafe.Pointer(&settings)) != nil ||
+		settings.Lflag&syscall.ISIG == 0 {
+		return false
+	}
+	index := map[syscall.Signal]int{
+		syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP,
+	}[number]
+	key := settings.Cc[index]
+	if key == 0 { // disabled
+		return false
+	}
+	go master.Write([]byte{key}) // may wait, where nobody reads what was typed before
+	return true
+}
+
+// signalSession signals each process of a session, whichever group it is in.
+func signalSession(session int, number syscall.Signal) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		_ = syscall.Kill(-session, number)
+		return
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid <= 1 {
+			continue
+		}
+		if sid, _, errno := syscall.RawSyscall(syscall.SYS_GETSID, uintptr(pid), 0, 0); errno == 0 &&
+			int(sid) == session {
+			_ = syscall.Kill(pid, number) // gone meanwhile
+		}
+	}
+}
