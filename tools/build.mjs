@@ -122,10 +122,13 @@ async function buildInit() {
   const temporary = join(dist, `init.${process.pid}.new`);
   mkdirSync(dist, { recursive: true });
   try {
-    await run([go, 'build', '-mod=readonly', '-trimpath', '-ldflags=-s -w', '-o', temporary, '.'], {
-      cwd: join(root, 'untrusted/init'),
-      env: { CGO_ENABLED: '0', GOWORK: 'off', GOFLAGS: '' },
-    });
+    await run(
+      [go, 'build', '-mod=readonly', '-trimpath', '-buildvcs=false', '-ldflags=-s -w', '-o', temporary, '.'],
+      {
+        cwd: join(root, 'untrusted/init'),
+        env: { CGO_ENABLED: '0', GOWORK: 'off', GOFLAGS: '' },
+      },
+    );
     renameSync(temporary, join(dist, 'init'));
   } finally {
     rmSync(temporary, { force: true });

@@ -87,7 +87,10 @@ async function built(tool) {
         run([go, 'mod', 'download'], { cwd: folder, env }),
       );
       await withProgress(`${tool.name}: compiling`, () =>
-        run([go, 'build', '-mod=readonly', '-trimpath', '-o', temporary, tool.main], { cwd: folder, env }),
+        run([go, 'build', '-mod=readonly', '-trimpath', '-buildvcs=false', '-o', temporary, tool.main], {
+          cwd: folder,
+          env,
+        }),
       );
       renameSync(temporary, binary);
     } finally {
