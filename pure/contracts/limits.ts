@@ -8,6 +8,20 @@ export interface Limit {
 }
 
 export const limits = {
+  answerGuard: {
+    value: 600,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long a question stands before an answer is read',
+    reached: 'what was typed before is thrown away',
+  },
+  answerSilence: {
+    value: 250,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'silence of the keyboard before an answer is read',
+    reached: 'what was typed before is thrown away',
+  },
   attachWindow: {
     value: 1_048_576,
     unit: 'bytes',
@@ -560,6 +574,27 @@ export const limits = {
     owner: 'identity',
     bounds: 'how long an ended serial or join token is remembered',
     reached: 'it is refused as unknown instead of as used',
+  },
+  outputOpening: {
+    value: 5_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'the wait for output streams of a command that has ended already',
+    reached: 'it had no output',
+  },
+  endWait: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'the wait for the control plane to say why a session is over',
+    reached: 'the sidecar ends by itself',
+  },
+  controlWaiting: {
+    value: 256,
+    unit: 'count',
+    owner: 'sidecar',
+    bounds: 'control messages that wait for verification',
+    reached: 'further ones are dropped and counted',
   },
 } as const satisfies Record<string, Limit>;
 
