@@ -79,6 +79,8 @@ async function built(tool) {
     // The set-up that was waited for has built it.
     if (existsSync(binary)) return binary;
     say(`building ${tool.name} ${version}: ${tool.purpose} (${tool.takes})`);
+    // What a killed build left is in the way of nothing, but large.
+    rmSync(place, { recursive: true, force: true });
     mkdirSync(place, { recursive: true });
     const temporary = join(place, `${tool.name}.${process.pid}.new`);
     const env = { CGO_ENABLED: '0', GOWORK: 'off', GOFLAGS: '' };
