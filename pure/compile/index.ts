@@ -1,0 +1,4 @@
+export { compileSession, type CompiledSession, type CompileInput } from './session-policy.ts';
+export { assertFloor } from './oci-floor.ts';
+export { compileOciSpec, privateIds } from './oci-spec.ts';
+export type { OciSpec, SpecHost, SpecRequest, SpecWorkspace } from './oci-spec-types.ts';

@@ -1,0 +1,200 @@
+import { randomInt } from 'node:crypto';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Socket } from 'node:net';
+import type { ChildProcess } from 'node:child_process';
+import { GloveboxError, type SandboxId, type Tier } from '../../../pure/contracts/index.ts';
+import { privateIds, type SpecHost, type SpecWorkspace } from '../../../pure/compile/index.ts';
+import type { OpenChanges, ReapReport, RunningSandbox, SandboxDriver, SandboxRequest } from '../port.ts';
+import { makeCgroup, planCgroups, type CgroupPlan } from './cgroups.ts';
+import { ChangesDisks, type ChangesDisk } from './changes-disk.ts';
+import { findCredentialFiles, masksOf, writeHidingLayer } from './credential-walk.ts';
+import { readHostView, type HostView } from './host-view.ts';
+import { launch } from './launch.ts';
+import { makeRunFolder, writeSpec } from './prepare-run.ts';
+import { identify } from './processes.ts';
+import { reap } from './reap.ts';
+import { GvisorSandbox } from './sandbox.ts';
+import { diskShares, runFolder, type GvisorSettings, type RunFolder } from './settings.ts';
+
+/** What is looked up once and holds for every sandbox. */
+interface Host {
+  readonly view: HostView;
+  readonly cgroups: CgroupPlan;
+  readonly dentries: number;
+}
+
+export async function createGvisorDriver(settings: GvisorSettings): Promise<SandboxDriver> {
+  await mkdir(join(settings.folder, 'run'), { recursive: true, mode: 0o700 });
+  const [view, cgroups, dentries] = await Promise.all([
+    readHostView(settings.folder, settings.view),
+    planCgroups(),
+    dentryCache(),
+  ]);
+  return new GvisorDriver(settings, { view, cgroups, dentries });
+}
+
+class GvisorDriver implements SandboxDriver {
+  readonly #settings: GvisorSettings;
+  readonly #host: Host;
+  readonly #asRoot = process.geteuid?.() === 0;
+  readonly #disks: ChangesDisks;
+  readonly #runscUids = new Set<number>();
+
+  constructor(settings: GvisorSettings, host: Host) {
+    this.#settings = settings;
+    this.#host = host;
+    this.#disks = new ChangesDisks(settings.folder, this.#asRoot);
+  }
+
+  async prepare(tier: Tier): Promise<void> {
+    await this.#disks.prepare(workspaceBytes(tier));
+  }
+
+  async start(request: SandboxRequest): Promise<RunningSandbox> {
+    const run = runFolder(this.#settings.folder, request.sandboxId);
+    const { workspace } = request;
+    const undo: (() => Promise<unknown>)[] = [];
+    try {
+      // These wait for the disk and for children, not for one another.
+      const [, hidden, changes, cgroup, owner] = await Promise.all([
+        makeRunFolder(run, request, this.#host.view),
+        workspace === undefined ? [] : findCredentialFiles(workspace.folder, workspace.show),
+        this.#openChangesDisk(request, undo),
+        makeCgroup(this.#host.cgroups, request.sandboxId, request.tier),
+        workspaceOwner(request),
+      ]);
+      undo.push(async () => cgroup.remove());
+      if (changes !== undefined && workspace !== undefined)
+        await writeHidingLayer(`${run.path}/hide`, workspace.folder, hidden);
+      const ids = this.#ids(owner);
+      await writeSpec({
+        settings: this.#settings,
+        run,
+        request,
+        view: this.#host.view,
+        ids,
+        workspace: await specWorkspace(request, run, hidden),
+      });
+      const child = launch(this.#settings, {
+        run,
+        sandboxId: request.sandboxId,
+        asRoot: this.#asRoot,
+        fileAccess: workspace?.mode === 'staged' ? 'exclusive' : 'shared',
+        joinCgroups: cgroup.join,
+        dentries: this.#host.dentries,
+        ...(changes === undefined || workspace === undefined
+          ? {}
+          : { staged: { project: workspace.folder, changes: changes.folder, hidden: hidden.length > 0 } }),
+      });
+      const pid = await spawned(child);
+      const sandbox = new GvisorSandbox({
+        child,
+        link: linkOf(child),
+        pid,
+        run,
+        tier: request.tier,
+        timeLimitMs: request.timeLimitMs,
+        cgroup,
+        changes,
+        hidden,
+      });
+      await this.#record(run, pid, request);
+      if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
+      if (changes?.bounded === true) void this.prepare(request.tier).catch(() => undefined);
+      return sandbox;
+    } catch (error) {
+      for (const step of undo.reverse()) await step().catch(() => undefined);
+      await reap(this.#settings, new Set(), [request.sandboxId]).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async reap(keep: ReadonlySet<SandboxId>): Promise<ReapReport> {
+    return reap(this.#settings, keep);
+  }
+
+  async openChanges(stateFolder: string): Promise<OpenChanges | undefined> {
+    return this.#disks.open(stateFolder);
+  }
+
+  async removeChanges(stateFolder: string): Promise<void> {
+    await this.#disks.remove(stateFolder);
+  }
+
+  async #openChangesDisk(
+    request: SandboxRequest,
+    undo: (() => Promise<unknown>)[],
+  ): Promise<ChangesDisk | undefined> {
+    if (request.workspace?.mode !== 'staged') return undefined;
+    const bytes = workspaceBytes(request.tier);
+    const disk = await this.#disks.create(request.stateFolder, bytes, request.workspace.folder);
+    undo.push(async () => disk.close());
+    return disk;
+  }
+
+  /** Each sandbox has a host uid of its own for runsc's processes, so that two cannot touch one another. */
+  #ids(owner: { uid: number; gid: number }): SpecHost['ids'] {
+    if (!this.#asRoot) return { kind: 'rootless' };
+    let runscUid = randomInt(privateIds.first, privateIds.last);
+    while (this.#runscUids.has(runscUid) || runscUid === owner.uid || runscUid === owner.gid)
+      runscUid = randomInt(privateIds.first, privateIds.last);
+    this.#runscUids.add(runscUid);
+    return { kind: 'root', runscUid, owner };
+  }
+
+  /** What the next start needs to know to reap, should this process die. */
+  async #record(run: RunFolder, pid: number, request: SandboxRequest): Promise<void> {
+    const identity = await identify(pid);
+    await writeFile(run.owner, JSON.stringify({ ...identity, stateFolder: request.stateFolder }), { mode: 0o600 });
+  }
+}
+
+const workspaceBytes = (tier: Tier): number => Math.floor(tier.diskBytes * diskShares.workspace);
+
+async function workspaceOwner(request: SandboxRequest): Promise<{ uid: number; gid: number }> {
+  const folder = request.workspace?.folder ?? request.folders[0]?.source;
+  if (folder === undefined) return { uid: 65534, gid: 65534 };
+  const { uid, gid } = await stat(folder);
+  return { uid, gid };
+}
+
+async function specWorkspace(
+  request: SandboxRequest,
+  run: RunFolder,
+  hidden: readonly string[],
+): Promise<SpecWorkspace | undefined> {
+  const { workspace } = request;
+  if (workspace === undefined) return undefined;
+  if (workspace.mode === 'staged') return { source: `${run.path}/merged`, masked: [], readOnly: [] };
+  return {
+    source: workspace.folder,
+    masked: await masksOf(workspace.folder, hidden),
+    readOnly: workspace.readOnly,
+  };
+}
+
+async function spawned(child: ChildProcess): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (error) =>
+      reject(new GloveboxError('GB_SANDBOX_START', { detail: 'setpriv (util-linux) could not be started' }, { cause: error })),
+    );
+  });
+  return child.pid ?? 0;
+}
+
+function linkOf(child: ChildProcess): Socket {
+  const link = child.stdio[3];
+  if (!(link instanceof Socket)) throw new GloveboxError('GB_SANDBOX_START', { detail: 'the link was not made' });
+  // Handed on unread: bytes read here would be lost to the process that gets the socket.
+  link.on('error', () => link.destroy());
+  return link;
+}
+
+/** gVisor holds a descriptor for each entry of its cache; a low hard limit must leave room for the rest. */
+async function dentryCache(): Promise<number> {
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(await readFile('/proc/self/limits', 'utf8'))?.[1];
+  const files = hard === 'unlimited' ? Number.POSITIVE_INFINITY : Number(hard);
+  return Math.max(1000, Math.min(50_000, Math.floor(files / 2)));
+}

@@ -1,0 +1,98 @@
+import type { Writable } from 'node:stream';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { hostEnvironment } from './run-command.ts';
+import type { GvisorSettings, RunFolder } from './settings.ts';
+
+export interface Launch {
+  readonly run: RunFolder;
+  readonly sandboxId: string;
+  readonly asRoot: boolean;
+  /** `exclusive`: nobody else writes the mounts meanwhile. */
+  readonly fileAccess: 'exclusive' | 'shared';
+  readonly staged?: { readonly project: string; readonly changes: string; readonly hidden: boolean };
+  /** `cgroup.procs` files that the sandbox's process joins first. */
+  readonly joinCgroups: readonly string[];
+  readonly dentries: number;
+}
+
+/**
+ * One chain of execs, one process: setpriv → unshare → sh → runsc. The small script holds no value: folders come as
+ * arguments, and mount options name only folders relative to the run folder, so that a comma or a colon in a project's
+ * path is never read as an option.
+ *
+ * The lower folder is bound to a fixed place first. index, metacopy and redirect_dir stay off: the upper folder then
+ * holds whole files under their own names, which is what diff and apply read, and a crafted xattr redirects nothing.
+ * The parent is compared before anything is mounted: the death signal is not sent for a parent that died before.
+ */
+const script = `
+set -e
+parent=$1 run=$2 project=$3 changes=$4 overlay=$5; shift 5
+[ "$PPID" = "$parent" ] || exit 96
+while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
+shift
+cd "$run"
+if [ -n "$overlay" ]; then
+  mount --bind -- "$project" lower
+  mount --bind -- "$changes" changes
+  mount -t overlay -o "$overlay" overlay merged
+fi
+exec "$@"
+`;
+
+export function launch(settings: GvisorSettings, request: Launch): ChildProcess {
+  const overlay = request.staged === undefined ? '' : overlayOptions(request.staged.hidden, request.asRoot);
+  const namespaces = request.asRoot
+    ? ['-m']
+    : // The user becomes uid 65534 of a new user namespace, with the capabilities to mount in it; runsc drops them.
+      ['-U', '--map-user=65534', '--map-group=65534', '--keep-caps', '-m'];
+  const { run } = request;
+  return spawn(
+    'setpriv',
+    [
+      ...['--pdeathsig', 'KILL', '--', 'unshare', ...namespaces, '--', 'sh', '-c', script, 'sh'],
+      ...[String(process.pid), run.path, request.staged?.project ?? '', request.staged?.changes ?? '', overlay],
+      ...[...request.joinCgroups, '--', settings.runsc],
+      ...runscFlags(settings, request),
+      ...['run', `--bundle=${run.path}`, '--pass-fd=3:3', request.sandboxId],
+    ],
+    // The environment of runsc is nobody's business inside, but a host variable could change what runsc does.
+    { cwd: '/', env: hostEnvironment, stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: false },
+  );
+}
+
+function runscFlags(settings: GvisorSettings, request: Launch): string[] {
+  return [
+    `--root=${request.run.state}`,
+    `--log=${request.run.log}`,
+    `--platform=${settings.platform}`,
+    // No interface but loopback, and no socket file of any mount [R13].
+    '--network=none',
+    '--host-uds=none',
+    '--host-fifo=none',
+    // Without it runsc ignores the spec's filter [R23].
+    '--oci-seccomp',
+    '--overlay2=none',
+    `--file-access-mounts=${request.fileAccess}`,
+    `--dcache=${request.dentries}`,
+    // The driver makes, sets and reads the cgroups itself: one way for v1, v2, root and delegated.
+    '--ignore-cgroups',
+    ...(request.asRoot ? [] : ['--rootless']),
+  ];
+}
+
+function overlayOptions(hidden: boolean, asRoot: boolean): string {
+  const lower = hidden ? 'hide:lower' : 'lower';
+  const fixed = 'upperdir=changes/upper,workdir=changes/work,redirect_dir=off,metacopy=off,index=off';
+  return `lowerdir=${lower},${fixed}${asRoot ? '' : ',userxattr'}`;
+}
+
+/** The last bytes of what runsc and init say outside the link, for an error message. */
+export function keepTail(streams: readonly (Writable | NodeJS.ReadableStream | null)[], bytes: number): () => string {
+  let kept = Buffer.alloc(0);
+  for (const stream of streams)
+    if (stream !== null && 'on' in stream)
+      stream.on('data', (chunk: Buffer) => {
+        kept = Buffer.concat([kept, chunk]).subarray(-bytes);
+      });
+  return () => kept.toString('utf8');
+}

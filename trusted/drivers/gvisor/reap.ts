@@ -1,0 +1,78 @@
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { isId, limits, type SandboxId } from '../../../pure/contracts/index.ts';
+import type { ReapReport } from '../port.ts';
+import { planCgroups } from './cgroups.ts';
+import { mountsBelow } from './changes-disk.ts';
+import { absent } from './host-view.ts';
+import { endProcesses, processesOf } from './processes.ts';
+import { runCommand } from './run-command.ts';
+import { runFolder, type GvisorSettings } from './settings.ts';
+
+/**
+ * Removes what a crash left [R26]. Only what is below this driver's own folder is looked at, so another Glovebox on the
+ * machine (another user's, another state folder) is never touched. Each step can be repeated.
+ */
+export async function reap(
+  settings: GvisorSettings,
+  keep: ReadonlySet<SandboxId>,
+  only?: readonly string[],
+): Promise<ReapReport> {
+  const found = only ?? (await readdir(`${settings.folder}/run`).catch(absent)) ?? [];
+  const ids = found.filter((id) => isId(id) && !keep.has(id as SandboxId));
+  const left: string[] = [];
+  const counted = { processes: 0, mounts: 0, cgroups: 0 };
+  const attempt = async (what: string, step: () => Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      left.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  const folders = ids.map((id) => runFolder(settings.folder, id));
+  await attempt('processes', async () => {
+    const seen = new Set<number>();
+    const alive = await endProcesses(async () => {
+      const processes = folders.length === 0 ? [] : await processesOf(folders.map(({ path }) => path));
+      for (const { pid } of processes) seen.add(pid);
+      return processes;
+    }, limits.sandboxEndWait.value);
+    counted.processes = seen.size;
+    for (const { pid } of alive) left.push(`process ${pid} still lives`);
+  });
+  for (const [index, run] of folders.entries()) {
+    const id = ids[index] ?? '';
+    await attempt(`mounts of ${id}`, async () => {
+      const state = await stateFolderOf(run.owner);
+      const mounts = [
+        ...(await mountsBelow(run.path)),
+        ...(state === undefined ? [] : await mountsBelow(`${state}/changes`)),
+      ];
+      for (const mount of mounts) await runCommand('umount', ['--', mount]);
+      counted.mounts += mounts.length;
+    });
+    await attempt(`cgroups of ${id}`, async () => {
+      counted.cgroups += await removeCgroups(id);
+    });
+    await attempt(`run folder of ${id}`, async () => rm(run.path, { recursive: true, force: true }));
+  }
+  return { sandboxes: ids, ...counted, left };
+}
+
+async function stateFolderOf(owner: string): Promise<string | undefined> {
+  const text = await readFile(owner, 'utf8').catch(absent);
+  if (text === undefined) return undefined;
+  const read: unknown = JSON.parse(text);
+  const folder = typeof read === 'object' && read !== null && 'stateFolder' in read ? read.stateFolder : undefined;
+  return typeof folder === 'string' && folder.startsWith('/') ? folder : undefined;
+}
+
+async function removeCgroups(id: string): Promise<number> {
+  const { parents } = await planCgroups();
+  const folders = new Set(Object.values(parents).map(({ folder }) => `${folder}/${id}`));
+  let removed = 0;
+  for (const folder of folders) {
+    const gone = await rmdir(folder).then(() => true, absent);
+    if (gone === true) removed += 1;
+  }
+  return removed;
+}

@@ -1,0 +1,185 @@
+import type { ChildProcess } from 'node:child_process';
+import { rm, stat } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { limits, type Tier } from '../../../pure/contracts/index.ts';
+import type { AppliedLimit, RunningSandbox, SandboxEnd } from '../port.ts';
+import type { SandboxCgroup } from './cgroups.ts';
+import type { ChangesDisk } from './changes-disk.ts';
+import { absent } from './host-view.ts';
+import { keepTail } from './launch.ts';
+import { endProcesses, identify, processesOf, type ProcessIdentity } from './processes.ts';
+import { runCommand } from './run-command.ts';
+import { diskShares, type RunFolder } from './settings.ts';
+
+export interface SandboxParts {
+  readonly child: ChildProcess;
+  readonly link: Socket;
+  readonly pid: number;
+  readonly run: RunFolder;
+  readonly tier: Tier;
+  readonly timeLimitMs: number;
+  readonly cgroup: SandboxCgroup;
+  readonly changes: ChangesDisk | undefined;
+  readonly hidden: readonly string[];
+}
+
+type Cause = 'killed' | 'time' | 'disk';
+
+/** A sandbox from its start to the moment when nothing of it is left on the host but its changes. */
+export class GvisorSandbox implements RunningSandbox {
+  readonly link: Socket;
+  readonly pid: number;
+  readonly hidden: readonly string[];
+  readonly ended: Promise<SandboxEnd>;
+  readonly #parts: SandboxParts;
+  readonly #said: () => string;
+  #cause: Cause | undefined;
+  #timers: NodeJS.Timeout[] = [];
+
+  constructor(parts: SandboxParts) {
+    this.#parts = parts;
+    this.link = parts.link;
+    this.pid = parts.pid;
+    this.hidden = parts.hidden;
+    this.#said = keepTail([parts.child.stdout, parts.child.stderr], limits.sandboxDiagnostics.value);
+    this.#timers.push(setTimeout(() => this.#end('time'), parts.timeLimitMs));
+    if (parts.changes?.bounded === false) this.#watchDisk(parts.changes);
+    this.ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+      parts.child.once('exit', (code, signal) => resolve({ code, signal }));
+    }).then(async (exit) => this.#settle(exit));
+  }
+
+  async kill(): Promise<void> {
+    this.#end('killed');
+    await this.ended;
+  }
+
+  async limits(): Promise<readonly AppliedLimit[]> {
+    const { tier, cgroup, changes, timeLimitMs } = this.#parts;
+    const read = await cgroup.readLimits();
+    const inKernel = (limit: 'cpu' | 'memory', asked: number): AppliedLimit => {
+      const found = read[limit];
+      return 'missing' in found
+        ? { limit, enforced: false, by: found.missing, value: asked }
+        : { limit, enforced: found.value <= asked, by: found.by, value: found.value };
+    };
+    const rlimit = 'rlimit in the sandbox\u2019s kernel';
+    const host = 'missing' in read.pids ? '' : `; ${read.pids.by} holds its host processes at ${read.pids.value}`;
+    const sized = (limit: 'tmp-disk' | 'home-disk', share: number): AppliedLimit => ({
+      limit,
+      enforced: true,
+      by: 'size of a disk-backed file system',
+      value: Math.floor(tier.diskBytes * share),
+    });
+    return [
+      inKernel('cpu', tier.vcpu),
+      inKernel('memory', tier.memoryBytes),
+      { limit: 'processes', enforced: true, by: rlimit + host, value: tier.pids },
+      { limit: 'open-files', enforced: true, by: rlimit, value: tier.openFiles },
+      sized('tmp-disk', diskShares.tmp),
+      sized('home-disk', diskShares.home),
+      ...(changes === undefined ? [] : [workspaceLimit(changes, tier)]),
+      { limit: 'time', enforced: true, by: 'the driver', value: timeLimitMs },
+    ];
+  }
+
+  /** The first cause counts. Killing runsc ends the sandbox: all its processes have it as the one they die with. */
+  #end(cause: Cause): void {
+    if (this.#parts.child.exitCode !== null || this.#parts.child.signalCode !== null) return;
+    this.#cause ??= cause;
+    this.#parts.child.kill('SIGKILL');
+  }
+
+  #watchDisk(changes: ChangesDisk): void {
+    const allowed = this.#parts.tier.diskBytes * diskShares.workspace;
+    const measure = async (): Promise<void> => {
+      const started = performance.now();
+      const used = await usedBytes(changes.upper);
+      if (used > allowed) {
+        this.#end('disk');
+        return;
+      }
+      // A folder that takes long to measure is measured less often: at most a tenth of the time goes into it.
+      const pause = Math.max(limits.sandboxDiskWatch.value, (performance.now() - started) * 9);
+      this.#timers.push(setTimeout(() => void measure(), pause));
+    };
+    this.#timers.push(setTimeout(() => void measure(), limits.sandboxDiskWatch.value));
+  }
+
+  async #settle(exit: { code: number | null; signal: string | null }): Promise<SandboxEnd> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers = [];
+    const { run, cgroup, changes } = this.#parts;
+    const left: string[] = [];
+    const attempt = async (what: string, step: () => Promise<unknown>): Promise<void> => {
+      try {
+        await step();
+      } catch (error) {
+        left.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    };
+    const events = await cgroup.readEvents().catch(() => ({ oomKills: 0, pidsRefused: 0 }));
+    const full = await isFull(changes);
+    const end = explain(exit, this.#cause, events, full, this.#said());
+    await attempt('processes', async () => {
+      const alive = await endProcesses(() => this.#alive(), limits.sandboxEndWait.value);
+      if (alive.length > 0) throw new Error(`${alive.length} still live`);
+    });
+    this.#parts.link.destroy();
+    await attempt('cgroup', async () => cgroup.remove());
+    await attempt('changes', async () => changes?.close());
+    await attempt('run folder', async () => rm(run.path, { recursive: true, force: true }));
+    return left.length === 0 ? end : { ...end, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
+  }
+
+  async #alive(): Promise<ProcessIdentity[]> {
+    const inside = await Promise.all((await this.#parts.cgroup.processes()).map(identify));
+    const byName = await processesOf([this.#parts.run.path]);
+    const all = [...inside.flatMap((found) => (found === undefined ? [] : [found])), ...byName];
+    return [...new Map(all.map((found) => [found.pid, found])).values()];
+  }
+}
+
+const workspaceLimit = (changes: ChangesDisk, tier: Tier): AppliedLimit => ({
+  limit: 'workspace-disk',
+  enforced: true,
+  by: changes.bounded
+    ? 'size of a file system of its own'
+    : `a watch that ends the session, every ${limits.sandboxDiskWatch.value} ms: an ordinary user cannot mount a sized file system`,
+  value: Math.floor(tier.diskBytes * diskShares.workspace),
+});
+
+/** du counts blocks, as the disk does. A folder that changes meanwhile makes it exit 1 with a total all the same. */
+async function usedBytes(folder: string): Promise<number> {
+  const output = await runCommand('du', ['-s', '--block-size=1', '--', folder]).catch(() => '0');
+  return Number.parseInt(output, 10);
+}
+
+async function isFull(changes: ChangesDisk | undefined): Promise<boolean> {
+  if (changes?.bounded !== true || (await stat(changes.upper).catch(absent)) === undefined) return false;
+  const lines = await runCommand('df', ['--output=avail', '--block-size=1', '--', changes.folder]).catch(() => '');
+  return Number(lines.trim().split('\n').at(-1)) < 65_536;
+}
+
+function explain(
+  exit: { code: number | null; signal: string | null },
+  cause: Cause | undefined,
+  events: { oomKills: number; pidsRefused: number },
+  full: boolean,
+  said: string,
+): SandboxEnd {
+  const ended = (reason: SandboxEnd['reason'], detail: string): SandboxEnd => ({ reason, ...exit, detail });
+  if (cause === 'time') return ended('time', 'The sandbox reached its time limit.');
+  if (cause === 'disk') return ended('disk', 'The changes in the workspace grew beyond the disk of the tier.');
+  if (events.oomKills > 0) return ended('memory', 'The sandbox needed more memory than the tier has and was ended by the kernel.');
+  if (cause === 'killed') return ended('killed', 'The sandbox was ended.');
+  const crashed = exit.signal !== null || (exit.code ?? 0) >= 125;
+  if (crashed && events.pidsRefused > 0)
+    return ended('pids', 'The sandbox needed more processes than the tier has.');
+  if (crashed) {
+    const last = said.trim().split('\n').slice(-3).join(' | ');
+    return ended('crashed', `The sandbox ended by itself (${exit.signal ?? `code ${exit.code}`}). It said: ${last}`);
+  }
+  const note = full ? ' The disk of the workspace is full.' : '';
+  return ended('exited', `The command ended.${note}`);
+}
