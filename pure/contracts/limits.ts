@@ -596,6 +596,20 @@ export const limits = {
     bounds: 'control messages that wait for verification',
     reached: 'further ones are dropped and counted',
   },
+  secretIntentAge: {
+    value: 60_000,
+    unit: 'ms',
+    owner: 'secret-broker',
+    bounds: 'age of the intent for which a secret is read',
+    reached: 'GB_SECRET_REFUSED',
+  },
+  secretRate: {
+    value: 3_000,
+    unit: 'per minute',
+    owner: 'secret-broker',
+    bounds: 'requests of one identity',
+    reached: 'GB_LIMIT_REACHED',
+  },
 } as const satisfies Record<string, Limit>;
 
 export type LimitName = keyof typeof limits;

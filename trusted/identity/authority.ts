@@ -88,6 +88,11 @@ export class IdentityAuthority {
     return serials;
   }
 
+  /** Housekeeping, to be called now and then. */
+  forgetEnded(): Promise<void> {
+    return this.#options.store.forget(this.#options.now() - limits.identityRecords.value);
+  }
+
   /** What a starting server has to refuse (ConnectionRegistry's second argument). */
   revokedSerials(): Promise<readonly string[]> {
     return this.#options.store.revokedSerials(this.#options.now());
