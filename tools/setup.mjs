@@ -47,9 +47,13 @@ export async function setUp() {
   const began = new Date();
   const first = !existsSync(readyFile);
   await withLock(join(scratch, 'setup.lock'), 'setting this checkout up', async () => {
-    let changed = await installPackages();
-    const { build } = await import('./build.mjs');
-    changed = (await build()) || changed;
+    // An installed package brings its bundles, and npm has installed what it needs.
+    let changed = false;
+    if (existsSync(join(root, 'tsconfig.build.json'))) {
+      changed = await installPackages();
+      const { build } = await import('./build.mjs');
+      changed = (await build()) || changed;
+    }
     const tools = await findTools();
     mkdirSync(dist, { recursive: true });
     replace(join(dist, 'tools.json'), `${JSON.stringify(tools, null, 2)}\n`);

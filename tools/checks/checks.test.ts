@@ -59,6 +59,7 @@ describe('totals', () => {
   it('counts a file that does not load, an error outside the tests, and no result at all as failures', () => {
     expect(read({ testResults: [file('failed')] }, false).failed).toBe(1);
     expect(read({ testResults: [file('passed', 'passed')] }, false).failed).toBe(1);
+    expect(read({ testResults: [] }, true).failed).toBe(1);
     expect(readVitest('/nonexistent/a.json', 'unit', true).failed).toBe(1);
     expect(read({ testResults: [file('passed', 'passed')] }, true).failed).toBe(0);
   });

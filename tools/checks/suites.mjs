@@ -27,6 +27,9 @@ export function readVitest(file, name, ended) {
       result.notes.push(`failed: ${place}: ${String(message).split('\n')[0]}`);
     }
   }
+  // A suite that finds no test at all looks in the wrong place.
+  if (report.testResults.length === 0)
+    return { passed: 0, failed: 1, notes: [`failed: ${name}: no tests found`] };
   // An error outside every test (an unhandled rejection) fails the run without failing a test.
   if (!ended && result.failed === 0) {
     result.failed = 1;
