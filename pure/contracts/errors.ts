@@ -88,6 +88,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Run `glovebox up`.',
   },
+  GB_EGRESS_DENIED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: {target}.',
+    why: '{detail}; rule: {rule}.',
+    todo: '{todo}',
+  },
   GB_HOST_UNFIT: {
     status: 412,
     exit: 78,
@@ -179,12 +186,26 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Run `glovebox doctor`; nothing was left behind.',
   },
+  GB_SECRET_DAMAGED: {
+    status: 500,
+    exit: 70,
+    what: 'The stored secret {name} cannot be opened.',
+    why: '{detail}',
+    todo: 'Set it again with `glovebox secret set`.',
+  },
   GB_SECRET_MISSING: {
     status: 412,
     exit: 78,
     what: 'The secret {name} is not set.',
     why: '{detail}',
     todo: 'Run `glovebox secret set {name}`, then run this again.',
+  },
+  GB_SECRET_REFUSED: {
+    status: 403,
+    exit: 77,
+    what: 'Refused: the secret was not handed out.',
+    why: '{detail}',
+    todo: 'A sidecar reads a secret of its own session, for an intent that it has just stored.',
   },
   GB_SESSION_STATE: {
     status: 409,
@@ -227,6 +248,13 @@ export const errorCatalogue = {
     what: 'Refused: this token was used before.',
     why: 'Every token is good for one use.',
     todo: 'Ask for a new one.',
+  },
+  GB_TOOL_FAILED: {
+    status: 422,
+    exit: 65,
+    what: '{tool} did not succeed: {reason}.',
+    why: '{detail}',
+    todo: 'Correct the arguments, or do without it.',
   },
   GB_UPSTREAM_FAILED: {
     status: 502,

@@ -10,6 +10,7 @@ export * from './limits.ts';
 export * from './operator-api.ts';
 export * from './policy.ts';
 export * from './route.ts';
+export * from './secret-api.ts';
 export * from './secret-value.ts';
 export * from './session-end.ts';
 export * from './session.ts';

@@ -190,6 +190,13 @@ export const limits = {
     bounds: 'a policy document',
     reached: 'GB_POLICY_INVALID',
   },
+  sessionSettle: {
+    value: 15_000,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long `run` waits, after the command ended, for its sandbox to be gone',
+    reached: 'it goes on; `glovebox ps` shows the rest',
+  },
   sessions: {
     value: 50,
     unit: 'count',

@@ -83,8 +83,39 @@ const first: Migration = {
   },
 };
 
+const identity: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('join_tokens')
+      .addColumn('hash', 'text', (c) => c.primaryKey())
+      .addColumn('spiffe_id', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'bigint', (c) => c.notNull())
+      .addColumn('used', 'integer', (c) => c.notNull())
+      .execute();
+    await db.schema.createIndex('join_tokens_by_identity').on('join_tokens').column('spiffe_id').execute();
+    await db.schema
+      .createTable('serials')
+      .addColumn('serial', 'text', (c) => c.primaryKey())
+      .addColumn('lineage', 'text', (c) => c.notNull())
+      .addColumn('spiffe_id', 'text', (c) => c.notNull())
+      .addColumn('channel', 'text', (c) => c.notNull())
+      .addColumn('not_after', 'bigint', (c) => c.notNull())
+      .addColumn('renewed_at', 'bigint')
+      .execute();
+    await db.schema.createIndex('serials_by_lineage').on('serials').column('lineage').execute();
+    await db.schema.createIndex('serials_by_identity').on('serials').column('spiffe_id').execute();
+    await db.schema
+      .createTable('revoked_lineages')
+      .addColumn('lineage', 'text', (c) => c.primaryKey())
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
-export const migrations: Readonly<Record<string, Migration>> = { '0001-sessions-consents': first };
+export const migrations: Readonly<Record<string, Migration>> = {
+  '0001-sessions-consents': first,
+  '0002-identity': identity,
+};
 
 export async function migrate(db: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });

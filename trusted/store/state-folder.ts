@@ -41,7 +41,7 @@ export async function openStateFolder(root: string): Promise<StateFolder> {
     nats: join(root, 'nats'),
     secrets: join(root, 'secrets'),
     sessions: join(root, 'sessions'),
-    log: join(root, 'daemon.log'),
+    log: join(root, 'control-plane.log'),
   };
   for (const path of [folder.keys, folder.nats, folder.secrets, folder.sessions]) {
     await mkdir(path, { recursive: true, mode: 0o700 });

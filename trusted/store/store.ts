@@ -1,3 +1,4 @@
+import type { IdentityStore } from '../identity/index.ts';
 import type { ConsentStore, GrantStore } from './consents.ts';
 import type { SessionStore } from './sessions.ts';
 import type { WaiverStore } from './waivers.ts';
@@ -8,5 +9,6 @@ export interface Store {
   readonly consents: ConsentStore;
   readonly grants: GrantStore;
   readonly waivers: WaiverStore;
+  readonly identity: IdentityStore;
   close(): Promise<void>;
 }

@@ -63,10 +63,34 @@ export interface WaiverTable {
   at: string;
 }
 
+/** Milliseconds since the epoch do not fit 32 bits: `bigint` columns, which some drivers read as text. */
+export interface JoinTokenTable {
+  hash: string;
+  spiffe_id: string;
+  expires_at: number;
+  used: number;
+}
+
+export interface SerialTable {
+  serial: string;
+  lineage: string;
+  spiffe_id: string;
+  channel: string;
+  not_after: number;
+  renewed_at: number | null;
+}
+
+export interface RevokedLineageTable {
+  lineage: string;
+}
+
 export interface Tables {
   sessions: SessionTable;
   consents: ConsentTable;
   grants: GrantTable;
   spent_tokens: SpentTokenTable;
   waivers: WaiverTable;
+  join_tokens: JoinTokenTable;
+  serials: SerialTable;
+  revoked_lineages: RevokedLineageTable;
 }

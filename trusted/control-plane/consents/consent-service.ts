@@ -22,7 +22,7 @@ import { KeyedQueue } from '../keyed-queue.ts';
 import type { AuditTrail, Clock } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import type { ControlChannel } from '../sessions/control-channel.ts';
-import { RequestRate } from '../request-rate.ts';
+import { RequestRate } from '../../workload-http/index.ts';
 
 export type ConsentRequest = z.infer<WorkloadRoutes['requestConsent']['body']>;
 

@@ -9,7 +9,6 @@ import {
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import {
-  asGloveboxError,
   GloveboxError,
   limits,
   operatorRoutes,
@@ -17,7 +16,7 @@ import {
   type Route,
 } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
-import type { RequestRate } from '../request-rate.ts';
+import { catalogued, type RequestRate } from '../../workload-http/index.ts';
 import type { OperatorHandlers, StreamAnswer } from './handlers.ts';
 
 export interface OperatorServerOptions {
@@ -112,19 +111,6 @@ async function sessionOfRequest(
 
 const upgradeNeeded = (): GloveboxError =>
   new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'attach is an upgrade to glovebox-attach' });
-
-/** Fastify's own refusals (validation, size, media type) in the words of the catalogue. */
-export function catalogued(error: unknown): GloveboxError {
-  if (error instanceof GloveboxError) return error;
-  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
-  if (error instanceof Error && typeof status === 'number' && status >= 400 && status < 500) {
-    if (status === 413) {
-      return new GloveboxError('GB_LIMIT_REACHED', { limit: 'operatorBody', detail: 'the request is too large' });
-    }
-    return new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: error.message });
-  }
-  return asGloveboxError(error);
-}
 
 /** Writes an error on a connection that asked for an upgrade, and ends it. */
 export function refuseUpgrade(socket: Duplex, error: GloveboxError): void {

@@ -3,6 +3,7 @@ import { chmodSync, existsSync } from 'node:fs';
 import { Kysely, SqliteDialect } from 'kysely';
 import { migrate } from '../migrations.ts';
 import { SqlConsentStore, SqlGrantStore } from '../sql-consents.ts';
+import { SqlIdentityStore } from '../sql-identity.ts';
 import { SqlSessionStore } from '../sql-sessions.ts';
 import { SqlWaiverStore } from '../sql-waivers.ts';
 import type { Store } from '../store.ts';
@@ -30,6 +31,7 @@ export async function openSqliteStore(file: string): Promise<Store> {
     consents: new SqlConsentStore(db),
     grants: new SqlGrantStore(db),
     waivers: new SqlWaiverStore(db),
+    identity: new SqlIdentityStore(db),
     close: async () => await db.destroy(),
   };
 }

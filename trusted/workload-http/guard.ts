@@ -6,7 +6,7 @@ import {
   type Route,
   type WorkloadCaller,
   type AnonymousCaller,
-} from '../../../pure/contracts/index.ts';
+} from '../../pure/contracts/index.ts';
 
 export type PeerCaller = WorkloadCaller | AnonymousCaller;
 

@@ -1,0 +1,36 @@
+import process from 'node:process';
+import { brokerBootstrap, type BrokerReport } from './bootstrap.ts';
+import { serveBroker } from './serve.ts';
+
+/** The secret broker's process: started by the control plane, ends with it. */
+if (process.send === undefined) {
+  process.stderr.write('The secret broker is started by the control plane; it has nothing to say to a shell.\n');
+  process.exit(64);
+}
+
+process.umask(0o077);
+process.title = 'glovebox-secret-broker';
+// Ctrl-C in the control plane's terminal goes to the whole group; the parent decides when this ends.
+process.on('SIGINT', () => undefined);
+process.on('disconnect', () => process.exit(0));
+
+const report = (message: BrokerReport): void => {
+  if (process.connected) process.send?.(message);
+};
+/** Without its identity or the bus it can check nothing: the supervisor starts a new one. */
+const give = (detail: string): void => {
+  report({ type: 'failed', detail });
+  process.stderr.write(`${detail}\n`);
+  process.exitCode = 1;
+  process.disconnect();
+  process.exit(1);
+};
+
+process.once('message', (message) => {
+  const parsed = brokerBootstrap.safeParse(message);
+  if (!parsed.success) return give('the bootstrap is not valid');
+  serveBroker(parsed.data, report, give).then(
+    ({ host, port }) => report({ type: 'ready', host, port }),
+    (error: unknown) => give(error instanceof Error ? error.message : 'it could not start'),
+  );
+});
