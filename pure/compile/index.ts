@@ -2,3 +2,4 @@ export { compileSession, type CompiledSession, type CompileInput } from './sessi
 export { assertFloor } from './oci-floor.ts';
 export { compileOciSpec, privateIds } from './oci-spec.ts';
 export type { OciSpec, SpecHost, SpecRequest, SpecWorkspace } from './oci-spec-types.ts';
+export { cedarRequest, compileCedar, type CedarRequest } from './cedar.ts';

@@ -75,8 +75,9 @@ export const filesTools: readonly ToolDefinition[] = [
 export const toolDefinitions: readonly ToolDefinition[] = [...filesTools];
 /** `files_read`: the name on the MCP endpoint and in the agent API. */
 export const toolName = (tool: ToolDefinition): string => `${tool.domain}_${tool.operation}`;
+/** `%` and `*` of a path are escaped: no file's name is ever read as a pattern. */
 export const toolScope = (tool: ToolDefinition, args: Record<string, unknown>): string =>
-  `${tool.domain}:${tool.scopeVerb}:${tool.scopePath(args)}`;
+  `${tool.domain}:${tool.scopeVerb}:${tool.scopePath(args).replace(/[%*]/g, (c) => (c === '%' ? '%25' : '%2A'))}`;
 
 /** A provider's answer on the bus. */
 export const providerReply = z.discriminatedUnion('ok', [

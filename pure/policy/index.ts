@@ -2,3 +2,21 @@ export { credentialFiles, isCredentialFile } from './credential-files.ts';
 export { parsePolicy, parsePreset, parseYaml } from './parse.ts';
 export { parseDuration } from './duration.ts';
 export { nearest } from './nearest.ts';
+export { canonicalJson } from './canonical-json.ts';
+export {
+  decideOperation,
+  decidePermission,
+  type OperationDecision,
+  type PolicyEngine,
+  type PolicyQuestion,
+  type PolicyVerdict,
+} from './decision.ts';
+export {
+  parseScope,
+  parseScopePattern,
+  scopeConcerns,
+  scopeCovers,
+  scopeMatches,
+  type Scope,
+  type ScopePattern,
+} from './scopes.ts';
