@@ -1,6 +1,5 @@
 import { GloveboxError } from './errors.ts';
 import type { SessionId } from './ids.ts';
-import { limits } from './limits.ts';
 import { isLabel, type Workload } from './spiffe.ts';
 import { isPattern, matches } from './subject-match.ts';
 
@@ -41,7 +40,7 @@ const streamApi = (pattern: string, payload: string, by: readonly Kind[]): Subje
 export const subjects = {
   provider: {
     pattern: 'gb.provider.{domain}.{operation}.{session}',
-    payload: 'Request: one operation, for the session in the subject. The reply goes to the private inbox.',
+    payload: 'Request: one operation, for the session in the subject. Answered on `reply`.',
     publish: [{ by: 'sidecar', as: 'gb.provider.*.*.{session}' }],
     subscribe: [{ by: 'provider', as: 'gb.provider.{domain}.*.*', queue: '{domain}' }],
   },
@@ -79,9 +78,20 @@ export const subjects = {
     publish: [{ by: 'sidecar', as: 'gb.session.{session}.presence' }],
     subscribe: [{ by: 'control-plane', as: 'gb.session.*.presence' }],
   },
+  /**
+   * Where a provider answers, and nowhere else: a request's reply subject is chosen by its sender and NATS does not check
+   * it, so the answering side is pinned instead. A reply subject that leads into another's input or audit trail is refused
+   * by the server, and a token of 128 random bits keeps a provider from answering what it was not asked.
+   */
+  reply: {
+    pattern: '_INBOX.sidecar.{session}.reply.{domain}.{token}',
+    payload: 'The answer to one request. The token is unguessable and good for one answer.',
+    publish: [{ by: 'provider', as: '_INBOX.sidecar.*.reply.{domain}.*' }],
+    subscribe: [],
+  },
   sidecarInbox: {
     pattern: '_INBOX.sidecar.{session}.>',
-    payload: 'Replies to one sidecar: of providers (allow_responses) and of JetStream.',
+    payload: 'The private inbox of one sidecar: answers of providers and of JetStream.',
     publish: [],
     subscribe: [{ by: 'sidecar', as: '_INBOX.sidecar.{session}.>' }],
   },
@@ -141,7 +151,6 @@ export interface SubjectPermissions {
   readonly publish: { readonly allow: readonly string[]; readonly deny: readonly string[] };
   /** An entry is a pattern, or a pattern, one space and a queue group (the only one in which it may be subscribed to). */
   readonly subscribe: { readonly allow: readonly string[]; readonly deny: readonly string[] };
-  readonly allow_responses?: { readonly max: number; readonly ttlMs: number };
 }
 
 const everything: readonly string[] = ['>'];
@@ -153,9 +162,6 @@ export function permissionsFor(identity: Workload): SubjectPermissions {
   return {
     publish: { allow: publish, deny: publish.length === 0 ? everything : [] },
     subscribe: { allow: subscribe, deny: subscribe.length === 0 ? everything : [] },
-    ...(identity.kind === 'provider'
-      ? { allow_responses: { max: 1, ttlMs: limits.operationTimeout.value } }
-      : {}),
   };
 }
 
@@ -163,7 +169,7 @@ export function permissionsFor(identity: Workload): SubjectPermissions {
 export const usesBus = (identity: Workload): boolean =>
   entries.some((entry) => [...entry.publish, ...entry.subscribe].some((grant) => grant.by === identity.kind));
 
-/** The registry's own answer to "may it publish there?", without the replies that allow_responses permits. */
+/** The registry's own answer to "may it publish there?". */
 export function mayPublish(identity: Workload, subject: string): boolean {
   const { allow, deny } = permissionsFor(identity).publish;
   return (
@@ -203,6 +209,9 @@ export const providerSubscription = (
   pattern: `gb.provider.${label(domain)}.*.*`,
   queue: label(domain),
 });
+/** `token`: 128 random bits in lower-case hex. */
+export const replySubject = (session: SessionId, domain: string, token: string): string =>
+  `_INBOX.sidecar.${session}.reply.${label(domain)}.${token}`;
 export const auditSubject = (session: SessionId | typeof systemChain, component: AuditComponent): string =>
   `gb.audit.${session}.${component}`;
 export const inputSubject = (session: SessionId): string => `gb.session.${session}.input`;
@@ -282,8 +291,7 @@ export function subjectDocs(): string {
     '# Subjects of the bus',
     '',
     'Generated from `pure/contracts/subjects.ts`, which also makes the permissions; a test compares. `{session}`, `{domain}`,',
-    '`{name}` and `{replica}` are those of the connection’s own certificate. Whoever is not named may not. A provider may',
-    `besides answer a request once, within ${limits.operationTimeout.value / 1000} s.`,
+    '`{name}` and `{replica}` are those of the connection’s own certificate. Whoever is not named may not.',
     '',
     '| subject | who publishes | who subscribes | payload |',
     '|---|---|---|---|',

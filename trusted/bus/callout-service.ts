@@ -1,8 +1,10 @@
 import type { NatsConnection } from '@nats-io/transport-node';
-import type { TrustDomain } from '../../pure/contracts/index.ts';
+import type { SpiffeId, TrustDomain } from '../../pure/contracts/index.ts';
+import { Admitted } from './admitted.ts';
 import type { BusAuthorizer } from './callout.ts';
 import { dial, type BusAddress } from './dial.ts';
 import type { BusKeys } from './keys.ts';
+import { endConnections } from './kick.ts';
 import { calloutQueue, calloutSubject } from './server-config.ts';
 import type { Svid } from './server.ts';
 
@@ -10,29 +12,41 @@ export interface CalloutOptions {
   readonly address: BusAddress;
   readonly svid: Svid;
   readonly trustDomain: TrustDomain;
-  readonly user: BusKeys['callout'];
+  readonly keys: Pick<BusKeys, 'callout' | 'system'>;
   readonly authorizer: BusAuthorizer;
   readonly onError?: (error: unknown) => void;
 }
 
 /** Carries nats-server's sealed questions to the authorizer and its sealed answers back. Down: nobody gets in (R12). */
 export class AuthCallout {
-  readonly #options: CalloutOptions;
+  #options: CalloutOptions;
+  readonly #admitted: Admitted;
   #nc: NatsConnection;
 
-  private constructor(options: CalloutOptions, nc: NatsConnection) {
+  private constructor(options: CalloutOptions, admitted: Admitted, nc: NatsConnection) {
     this.#options = options;
+    this.#admitted = admitted;
     this.#nc = nc;
   }
 
   static async serve(options: CalloutOptions): Promise<AuthCallout> {
-    return new AuthCallout(options, await open(options));
+    const admitted = new Admitted();
+    return new AuthCallout(options, admitted, await open(options, admitted));
+  }
+
+  /**
+   * Ends every connection that was admitted for an identity (R4), wherever it is. Revoke first: the authorizer then keeps
+   * it from coming back. Returns how many were ended.
+   */
+  kick(identity: SpiffeId): Promise<number> {
+    return endConnections(this.#options, this.#admitted.of(identity));
   }
 
   /** Reconnects use the certificate that they began with, so the callout is renewed like everybody. */
   async rotate(svid: Svid): Promise<void> {
     const old = this.#nc;
-    this.#nc = await open({ ...this.#options, svid });
+    this.#options = { ...this.#options, svid };
+    this.#nc = await open(this.#options, this.#admitted);
     await old.drain();
   }
 
@@ -41,14 +55,14 @@ export class AuthCallout {
   }
 }
 
-async function open(options: CalloutOptions): Promise<NatsConnection> {
+async function open(options: CalloutOptions, admitted: Admitted): Promise<NatsConnection> {
   const nc = await dial({
     address: options.address,
     svid: options.svid,
     trustDomain: options.trustDomain,
     inboxPrefix: '_INBOX.callout',
     name: 'auth-callout',
-    seed: options.user.seed,
+    seed: options.keys.callout.seed,
   });
   nc.subscribe(calloutSubject, {
     queue: calloutQueue,
@@ -56,9 +70,9 @@ async function open(options: CalloutOptions): Promise<NatsConnection> {
       if (error !== null) return options.onError?.(error);
       void options.authorizer
         .answer(message.data, message.headers?.get('Nats-Server-Xkey') ?? '')
-        .then((answer) => {
-          // No answer: the server refuses the client when its time is over.
-          if (answer !== undefined) message.respond(answer);
+        .then(({ sealed, decision }) => {
+          if (decision.allowed) admitted.add(decision);
+          if (sealed !== undefined) message.respond(sealed);
         })
         .catch((thrown: unknown) => options.onError?.(thrown));
       return undefined;

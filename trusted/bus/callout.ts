@@ -19,7 +19,7 @@ const question = z.object({
   nats: z.object({
     server_id: z.object({ id: z.string(), name: z.string() }),
     user_nkey: z.string(),
-    client_info: z.object({ kind: z.literal('Client'), type: z.literal('nats') }),
+    client_info: z.object({ id: z.int().min(1), kind: z.literal('Client'), type: z.literal('nats') }),
     connect_opts: z.object({
       jwt: z.string().max(0).optional(),
       nkey: z.string().max(0).optional(),
@@ -43,16 +43,28 @@ export interface AuthorizerOptions {
 }
 
 export type BusDecision =
-  | { readonly allowed: true; readonly certificate: CertificateIdentity }
+  | { readonly allowed: true; readonly certificate: CertificateIdentity; readonly client: BusClient }
   | { readonly allowed: false; readonly reason: string };
+
+/** A connection as its server numbers it. */
+export interface BusClient {
+  readonly server: string;
+  readonly connection: number;
+}
+
+export interface BusAnswer {
+  /** Undefined: leave the question unanswered; the server refuses the client when its time is over. */
+  readonly sealed: Uint8Array | undefined;
+  readonly decision: BusDecision;
+}
 
 /**
  * Answers nats-server's authorization questions. Question and answer are sealed to the authorizer's xkey, so whoever only
  * carries them (the control plane's process, if this runs in the signer) can neither read nor make one.
  */
 export interface BusAuthorizer {
-  /** `serverXkey` is the header Nats-Server-Xkey. Undefined: no question of a bus of ours, to be left unanswered. */
-  answer(sealed: Uint8Array, serverXkey: string): Promise<Uint8Array | undefined>;
+  /** `serverXkey` is the header Nats-Server-Xkey. */
+  answer(sealed: Uint8Array, serverXkey: string): Promise<BusAnswer>;
 }
 
 export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
@@ -62,11 +74,11 @@ export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
   return {
     answer: async (sealed, serverXkey) => {
       const opened = curve.open(sealed, serverXkey);
-      if (opened === null) return undefined;
+      if (opened === null) return unanswered(options, 'not sealed to this authorizer');
       // `decode` verifies the signature by the server's own key.
       const parsed = question.safeParse(decode(new TextDecoder().decode(opened)));
       if (!parsed.success || parsed.data.iss !== parsed.data.nats.server_id.id) {
-        return refuseUnread(options);
+        return unanswered(options, 'not a client with a verified certificate and nothing else');
       }
       const asked = parsed.data.nats;
       const decision = await decide(options, asked);
@@ -81,18 +93,15 @@ export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
         data,
         {},
       );
-      return curve.seal(encode(response), serverXkey);
+      return { sealed: curve.seal(encode(response), serverXkey), decision };
     },
   };
 }
 
-/** A question that is not understood gets no answer: the server refuses the client when its time is over. */
-function refuseUnread(options: AuthorizerOptions): undefined {
-  options.onDecision?.({
-    allowed: false,
-    reason: 'not a client with a verified certificate and nothing else',
-  });
-  return undefined;
+function unanswered(options: AuthorizerOptions, reason: string): BusAnswer {
+  const decision: BusDecision = { allowed: false, reason };
+  options.onDecision?.(decision);
+  return { sealed: undefined, decision };
 }
 
 async function decide(
@@ -111,28 +120,30 @@ async function decide(
     if (certificate.notBefore > now || certificate.notAfter <= now) return denied('not valid now');
     if (!usesBus(identity)) return denied(`a ${identity.kind} has no business on the bus`);
     if (await options.isRevoked(certificate.serial, identity)) return denied('revoked');
-    return { allowed: true, certificate };
+    const client = { server: asked.server_id.id, connection: asked.client_info.id };
+    return { allowed: true, certificate, client };
   } catch (error) {
     return denied(error instanceof Error ? error.message : 'unreadable certificate');
   }
 }
 
-/** The permission ends with the certificate (R4): `exp` is in seconds, rounded down. */
+/**
+ * The permission ends with the certificate (R4): `exp` is in seconds, rounded down. No name: nats-server would take it for a
+ * user of its configuration that is gone, and end the connection at each reload, which is each renewal of its certificate.
+ */
 function userJwt(
   user: string,
   issuer: ReturnType<typeof fromSeed>,
   { identity, notAfter }: CertificateIdentity,
 ): Promise<string> {
   const permissions = permissionsFor(identity);
-  const responses = permissions.allow_responses;
   return encodeUser(
-    identity.id,
+    '',
     user,
     issuer,
     {
       pub: { allow: [...permissions.publish.allow], deny: [...permissions.publish.deny] },
       sub: { allow: [...permissions.subscribe.allow], deny: [...permissions.subscribe.deny] },
-      ...(responses === undefined ? {} : { resp: { max: responses.max, ttl: responses.ttlMs * 1_000_000 } }),
       subs: limits.busSubscriptions.value,
       payload: limits.busPayload.value,
       allowed_connection_types: ['STANDARD'],

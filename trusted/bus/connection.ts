@@ -1,5 +1,12 @@
 import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node';
-import { GloveboxError, inboxPrefix, limits, type Identity } from '../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  inboxPrefix,
+  limits,
+  parseSubject,
+  sessionOf,
+  type Identity,
+} from '../../pure/contracts/index.ts';
 import { dial, type BusAddress, type DialOptions } from './dial.ts';
 import { busFailure } from './failures.ts';
 import { Generation } from './generation.ts';
@@ -11,6 +18,8 @@ export interface BusConnectionOptions {
   /** Whose certificate this is: gives the trust domain and the private inbox. The server decides by the certificate. */
   readonly identity: Identity;
   readonly readCertificate?: DialOptions['readCertificate'];
+  /** An answer that was not asked for, or came too late: dropped. More than a few are a provider that guesses (R9). */
+  readonly onUnasked?: (subject: string) => void;
 }
 
 export type BusHandler = (message: Msg) => void | Promise<void>;
@@ -57,7 +66,7 @@ export class BusConnection {
   }
 
   static async connect(options: BusConnectionOptions): Promise<BusConnection> {
-    return new BusConnection(options, new Generation(await dial(dialOptions(options))));
+    return new BusConnection(options, await openGeneration(options));
   }
 
   /** With the renewed certificate, well before the old one ends. After a failure the old connection is still in use. */
@@ -82,8 +91,12 @@ export class BusConnection {
     options: { readonly timeoutMs?: number; readonly headers?: MsgHdrs } = {},
   ): Promise<Msg> {
     const { timeoutMs = limits.operationTimeout.value, headers } = options;
-    return this.#use(subject, ({ nc }) =>
-      nc.request(subject, data, { timeout: timeoutMs, ...(headers === undefined ? {} : { headers }) }),
+    const own = sessionOf(this.identity);
+    const domain = parseSubject('provider', subject)?.['domain'];
+    return this.#use(subject, ({ nc, replies }) =>
+      own !== undefined && domain !== undefined
+        ? replies.request({ session: own, domain, subject, data, headers, timeoutMs })
+        : nc.request(subject, data, { timeout: timeoutMs, ...(headers === undefined ? {} : { headers }) }),
     );
   }
 
@@ -141,7 +154,7 @@ export class BusConnection {
 
   async #rotate(svid: Svid): Promise<void> {
     if (this.#closed) return;
-    const next = new Generation(await dial(dialOptions({ ...this.#options, svid })));
+    const next = await openGeneration({ ...this.#options, svid });
     const moved: [Entry, Subscription][] = [];
     try {
       for (const entry of this.#entries) moved.push([entry, await attach(next, entry)]);
@@ -185,6 +198,9 @@ async function attach(generation: Generation, entry: Omit<Entry, 'current'>): Pr
   if (subscription === undefined) throw new GloveboxError('GB_BUS_UNAVAILABLE', { detail: 'not subscribed' });
   return subscription;
 }
+
+const openGeneration = async (options: BusConnectionOptions): Promise<Generation> =>
+  new Generation(await dial(dialOptions(options)), options.onUnasked ?? (() => undefined));
 
 const dialOptions = (options: BusConnectionOptions): DialOptions => ({
   address: options.address,

@@ -1,17 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PermissionViolationError, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { limits } from '../../pure/contracts/index.ts';
+import { Replies } from './replies.ts';
 
 type Operation = 'publish' | 'subscription';
 
 /** One NATS connection with one certificate, and what still runs on it. */
 export class Generation {
   readonly nc: NatsConnection;
+  readonly replies: Replies;
   readonly #running = new Set<Promise<unknown>>();
   readonly #watchers = new Set<(violation: PermissionViolationError) => void>();
 
-  constructor(nc: NatsConnection) {
+  constructor(nc: NatsConnection, onUnasked: (subject: string) => void) {
     this.nc = nc;
+    this.replies = new Replies(this, onUnasked);
     void this.#readStatus();
   }
 
@@ -25,23 +28,28 @@ export class Generation {
     return work;
   }
 
+  /** Told of each refusal of the server; returns how to stop. */
+  watch(watcher: (violation: PermissionViolationError) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
   /**
    * Does what NATS answers only when it refuses, and waits for that: the server writes the refusal before the PONG that
    * ends the flush.
    */
   async checked(operation: Operation, subject: string, act: () => void): Promise<void> {
     let violation: PermissionViolationError | undefined;
-    const watcher = (found: PermissionViolationError): void => {
+    const stop = this.watch((found) => {
       if (found.operation === operation && found.subject === subject) violation = found;
-    };
-    this.#watchers.add(watcher);
+    });
     try {
       act();
       await this.nc.flush();
       await nextTurn();
       if (violation !== undefined) throw violation;
     } finally {
-      this.#watchers.delete(watcher);
+      stop();
     }
   }
 

@@ -53,9 +53,9 @@ export function serverConfig(input: ServerConfigInput): string {
             {
               nkey: input.keys.callout,
               permissions: {
-                publish: { deny: ['>'] },
-                subscribe: { allow: [`${calloutSubject} ${calloutQueue}`, '_INBOX.callout.>'] },
-                allow_responses: { max: 1, expires: `${limits.busAuthTimeout.value}ms` },
+                // Not allow_responses: a reload forgets whom it may still answer.
+                publish: { allow: ['$SYS._INBOX.>'] },
+                subscribe: { allow: [`${calloutSubject} ${calloutQueue}`] },
               },
             },
           ],
@@ -65,7 +65,7 @@ export function serverConfig(input: ServerConfigInput): string {
             {
               nkey: input.keys.system,
               permissions: {
-                publish: { allow: ['$SYS.REQ.SERVER.PING.CONNZ', '$SYS.REQ.SERVER.*.KICK'] },
+                publish: { allow: ['$SYS.REQ.SERVER.*.KICK'] },
                 subscribe: { allow: ['_INBOX.system.>'] },
               },
             },

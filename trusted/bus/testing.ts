@@ -148,7 +148,7 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
     address: server,
     svid: await ca.issue({ kind: 'control-plane', replica: 'main' }),
     trustDomain: defaultTrustDomain,
-    user: keys.callout,
+    keys,
     authorizer: createAuthorizer({
       keys: keys.authorizer,
       trustDomain: defaultTrustDomain,
