@@ -144,7 +144,7 @@ describe('the launcher', () => {
       expect(await start(join(folder, name), name)).toBe(`["${name}"]\n`);
   });
 
-  it('sets up again after a change, after a deletion, and when a tool is gone', async () => {
+  it('sets up again after a change, a deletion, a search that fails, and when a tool is gone', async () => {
     const home = checkout();
     writeFileSync(join(home, 'pure/old.ts'), '');
     await start(join(home, 'glovebox'));
@@ -153,6 +153,10 @@ describe('the launcher', () => {
     expect(await start(join(home, 'glovebox'))).toBe('set up\n[]\n');
     rmSync(join(home, 'pure/old.ts'));
     expect(await start(join(home, 'glovebox'))).toBe('set up\n[]\n');
+    rmSync(join(home, 'operator'), { recursive: true });
+    expect(await start(join(home, 'glovebox'))).toContain('set up\n[]\n');
+    mkdirSync(join(home, 'operator'));
+    await start(join(home, 'glovebox'));
     rmSync(join(home, 'tool'));
     expect(await start(join(home, 'glovebox'))).toBe('set up\n[]\n');
   });
