@@ -6,7 +6,7 @@ import {
   limits,
   identityOf,
   spiffeId,
-  type GloveboxError,
+  GloveboxError,
   type WorkloadCaller,
 } from '../../pure/contracts/index.ts';
 import { IdentityAuthority, type SvidIssuer } from './authority.ts';
@@ -54,7 +54,7 @@ const asCaller = (issued: IssuedIdentity, of = id): WorkloadCaller =>
 const codeOf = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'done',
-    (error: GloveboxError) => error.code,
+    (error: unknown) => (error instanceof GloveboxError ? error.code : String(error)),
   );
 const join = async (): Promise<IssuedIdentity> => authority.join(await authority.createJoinToken(id), 'csr');
 
@@ -68,7 +68,7 @@ describe('joining', () => {
   it('[R6] works once: a replay is 409 and issues nothing', async () => {
     const token = await authority.createJoinToken(id);
     await authority.join(token, 'csr');
-    const error = await authority.join(token, 'csr').catch((thrown: GloveboxError) => thrown);
+    const error = await authority.join(token, 'csr').catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'GB_TOKEN_REPLAYED', status: 409 });
     expect(orders).toHaveLength(1);
   });
@@ -195,7 +195,9 @@ describe('revoking', () => {
 
   it('[R4] reaches an identity whose first certificate is just being signed', async () => {
     const token = await authority.createJoinToken(id);
-    signing = async () => void (await authority.revoke(id));
+    signing = async () => {
+      await authority.revoke(id);
+    };
     expect(await codeOf(authority.join(token, 'csr'))).toBe('GB_IDENTITY_REVOKED');
     signing = async () => undefined;
     expect(await codeOf(join())).toBe('done');
@@ -203,7 +205,9 @@ describe('revoking', () => {
 
   it('[R4] reaches an identity whose renewal is just being signed', async () => {
     const first = await join();
-    signing = async () => void (await authority.revoke(id));
+    signing = async () => {
+      await authority.revoke(id);
+    };
     expect(await codeOf(authority.renew(asCaller(first), 'csr'))).toBe('GB_IDENTITY_REVOKED');
     expect(revoked).toContain(first.serial);
   });
