@@ -1,13 +1,13 @@
 import { chmod, chown, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { absent } from './host-view.ts';
 import { runCommand } from './run-command.ts';
 
 /**
- * Where the staged changes of a workspace live: `<state folder>/changes/{upper,work}`. As root it is a file system of
- * the tier's size in a file, so that the disk limit is the kernel's; a user cannot mount one, and a watch over a plain
- * folder ends the session instead.
+ * Where the staged changes of a workspace live. As root in `<state folder>/changes.ext4`, a file system of the tier's
+ * size in a file, mounted below the driver's folder while somebody uses it: the disk limit is the kernel's. A user
+ * cannot mount one: there they live in `<state folder>/changes`, and a watch ends a session that exceeds its tier.
  */
 export interface ChangesDisk {
   readonly folder: string;
@@ -18,25 +18,25 @@ export interface ChangesDisk {
 
 export class ChangesDisks {
   readonly #spares: string;
+  readonly #mounts: string;
   readonly #asRoot: boolean;
   readonly #open = new Map<string, { users: number; ready: Promise<void> }>();
   readonly #making = new Map<number, Promise<void>>();
 
   constructor(folder: string, asRoot: boolean) {
     this.#spares = join(folder, 'spare');
+    this.#mounts = join(folder, 'changes');
     this.#asRoot = asRoot;
   }
 
   /** Makes what is missing, and mounts it as root. The owner is the workspace's: what is made there belongs to it. */
   async create(stateFolder: string, bytes: number, like: string): Promise<ChangesDisk> {
-    const folder = join(stateFolder, 'changes');
-    await mkdir(folder, { recursive: true, mode: 0o700 });
     if (this.#asRoot && (await stat(imageOf(stateFolder)).catch(absent)) === undefined)
       await this.#takeSpare(bytes, imageOf(stateFolder));
     const disk = await this.#use(stateFolder);
     const owner = await stat(like);
     await mkdir(disk.upper, { mode: 0o700 }).catch(() => undefined);
-    await mkdir(join(folder, 'work'), { mode: 0o700 }).catch(() => undefined);
+    await mkdir(join(disk.folder, 'work'), { mode: 0o700 }).catch(() => undefined);
     if (this.#asRoot) await chown(disk.upper, owner.uid, owner.gid);
     await chmod(disk.upper, owner.mode & 0o777);
     return disk;
@@ -50,9 +50,21 @@ export class ChangesDisks {
   }
 
   async remove(stateFolder: string): Promise<void> {
-    await unmountAll(join(stateFolder, 'changes'));
+    if (this.#asRoot) await unmountAll(this.#folderOf(stateFolder));
     await rm(imageOf(stateFolder), { force: true });
-    await rm(join(stateFolder, 'changes'), { recursive: true, force: true });
+    await rm(this.#folderOf(stateFolder), { recursive: true, force: true });
+  }
+
+  /** Unmounts what a process that died had mounted. */
+  async reap(): Promise<number> {
+    const left = (await mountsBelow(this.#mounts)).filter((mounted) => !this.#open.has(mounted));
+    for (const mounted of left) await runCommand('umount', ['--', mounted]);
+    return left.length;
+  }
+
+  #folderOf(stateFolder: string): string {
+    if (!this.#asRoot) return join(stateFolder, 'changes');
+    return join(this.#mounts, createHash('sha256').update(stateFolder).digest('hex').slice(0, 32));
   }
 
   /** One formatted image of this size is kept ahead: a start does not wait for mkfs. */
@@ -69,7 +81,8 @@ export class ChangesDisks {
   }
 
   async #use(stateFolder: string): Promise<ChangesDisk> {
-    const folder = join(stateFolder, 'changes');
+    const folder = this.#folderOf(stateFolder);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     let entry = this.#open.get(folder);
     if (entry === undefined) {
       entry = { users: 0, ready: this.#asRoot ? mountImage(imageOf(stateFolder), folder) : Promise.resolve() };

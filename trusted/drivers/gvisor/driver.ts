@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Socket } from 'node:net';
 import type { ChildProcess } from 'node:child_process';
@@ -12,7 +12,6 @@ import { findCredentialFiles, masksOf, writeHidingLayer } from './credential-wal
 import { readHostView, type HostView } from './host-view.ts';
 import { launch } from './launch.ts';
 import { makeRunFolder, writeSpec } from './prepare-run.ts';
-import { identify } from './processes.ts';
 import { reap } from './reap.ts';
 import { GvisorSandbox } from './sandbox.ts';
 import { diskShares, runFolder, type GvisorSettings, type RunFolder } from './settings.ts';
@@ -40,6 +39,7 @@ class GvisorDriver implements SandboxDriver {
   readonly #asRoot = process.geteuid?.() === 0;
   readonly #disks: ChangesDisks;
   readonly #runscUids = new Set<number>();
+  readonly #running = new Set<SandboxId>();
 
   constructor(settings: GvisorSettings, host: Host) {
     this.#settings = settings;
@@ -99,7 +99,8 @@ class GvisorDriver implements SandboxDriver {
         changes,
         hidden,
       });
-      await this.#record(run, pid, request);
+      this.#running.add(request.sandboxId);
+      void sandbox.ended.then(() => this.#running.delete(request.sandboxId));
       if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
       if (changes?.bounded === true) void this.prepare(request.tier).catch(() => undefined);
       return sandbox;
@@ -111,7 +112,11 @@ class GvisorDriver implements SandboxDriver {
   }
 
   async reap(keep: ReadonlySet<SandboxId>): Promise<ReapReport> {
-    return reap(this.#settings, keep);
+    const report = await reap(this.#settings, new Set([...keep, ...this.#running]));
+    const etc = (await readdir(this.#settings.folder)).filter((name) => name.startsWith('etc-'));
+    for (const path of etc.map((name) => join(this.#settings.folder, name)))
+      if (path !== this.#host.view.etc) await rm(path, { recursive: true, force: true });
+    return { ...report, mounts: report.mounts + (await this.#disks.reap()) };
   }
 
   async openChanges(stateFolder: string): Promise<OpenChanges | undefined> {
@@ -141,12 +146,6 @@ class GvisorDriver implements SandboxDriver {
       runscUid = randomInt(privateIds.first, privateIds.last);
     this.#runscUids.add(runscUid);
     return { kind: 'root', runscUid, owner };
-  }
-
-  /** What the next start needs to know to reap, should this process die. */
-  async #record(run: RunFolder, pid: number, request: SandboxRequest): Promise<void> {
-    const identity = await identify(pid);
-    await writeFile(run.owner, JSON.stringify({ ...identity, stateFolder: request.stateFolder }), { mode: 0o600 });
   }
 }
 

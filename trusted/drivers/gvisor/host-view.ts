@@ -1,4 +1,4 @@
-import { chmod, copyFile, cp, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** The host's folders that a sandbox sees read-only, and the links between them. Looked at once a process. */
@@ -31,7 +31,9 @@ export async function readHostView(folder: string, chosen: readonly string[] | u
  * from the host are only files that packages install and that hold no accounts, hosts or keys.
  */
 async function writeEtc(folder: string): Promise<string> {
-  const etc = join(folder, 'etc');
+  // Made anew at each start of the driver, beside the old one: a sandbox that still runs keeps what it has mounted.
+  const etc = await mkdtemp(join(folder, 'etc-'));
+  await chmod(etc, 0o755);
   await mkdir(join(etc, 'ssl/certs'), { recursive: true, mode: 0o755 });
   for (const [name, text] of Object.entries(etcFiles)) await writeFile(join(etc, name), text, { mode: 0o644 });
   await writeFile(join(etc, 'ssl/certs/ca-certificates.crt'), '', { mode: 0o644 });

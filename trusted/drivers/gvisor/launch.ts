@@ -20,14 +20,19 @@ export interface Launch {
  * arguments, and mount options name only folders relative to the run folder, so that a comma or a colon in a project's
  * path is never read as an option.
  *
- * The lower folder is bound to a fixed place first. index, metacopy and redirect_dir stay off: the upper folder then
- * holds whole files under their own names, which is what diff and apply read, and a crafted xattr redirects nothing.
+ * The lower folder is bound to a fixed place first. index, metacopy and redirects stay off: the upper folder then
+ * holds whole files under their own names, which is what diff and apply read, and a crafted xattr redirects nothing
+ * (`nofollow`, since `off` follows what is there already, and is refused beside userxattr).
  * The parent is compared before anything is mounted: the death signal is not sent for a parent that died before.
  */
+/** Exit status of the script when one of its own steps fails: above what a command may end with by itself. */
+export const launchFailed = 125;
+
 const script = `
-set -e
+set -eu
+trap 'exit ${launchFailed}' EXIT
 parent=$1 run=$2 project=$3 changes=$4 overlay=$5; shift 5
-[ "$PPID" = "$parent" ] || exit 96
+[ "$PPID" = "$parent" ]
 while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
 shift
 cd "$run"
@@ -82,7 +87,7 @@ function runscFlags(settings: GvisorSettings, request: Launch): string[] {
 
 function overlayOptions(hidden: boolean, asRoot: boolean): string {
   const lower = hidden ? 'hide:lower' : 'lower';
-  const fixed = 'upperdir=changes/upper,workdir=changes/work,redirect_dir=off,metacopy=off,index=off';
+  const fixed = 'upperdir=changes/upper,workdir=changes/work,redirect_dir=nofollow,metacopy=off,index=off';
   return `lowerdir=${lower},${fixed}${asRoot ? '' : ',userxattr'}`;
 }
 

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { readdir, rm, rmdir } from 'node:fs/promises';
 import { isId, limits, type SandboxId } from '../../../pure/contracts/index.ts';
 import type { ReapReport } from '../port.ts';
 import { planCgroups } from './cgroups.ts';
@@ -42,11 +42,7 @@ export async function reap(
   for (const [index, run] of folders.entries()) {
     const id = ids[index] ?? '';
     await attempt(`mounts of ${id}`, async () => {
-      const state = await stateFolderOf(run.owner);
-      const mounts = [
-        ...(await mountsBelow(run.path)),
-        ...(state === undefined ? [] : await mountsBelow(`${state}/changes`)),
-      ];
+      const mounts = await mountsBelow(run.path);
       for (const mount of mounts) await runCommand('umount', ['--', mount]);
       counted.mounts += mounts.length;
     });
@@ -56,14 +52,6 @@ export async function reap(
     await attempt(`run folder of ${id}`, async () => rm(run.path, { recursive: true, force: true }));
   }
   return { sandboxes: ids, ...counted, left };
-}
-
-async function stateFolderOf(owner: string): Promise<string | undefined> {
-  const text = await readFile(owner, 'utf8').catch(absent);
-  if (text === undefined) return undefined;
-  const read: unknown = JSON.parse(text);
-  const folder = typeof read === 'object' && read !== null && 'stateFolder' in read ? read.stateFolder : undefined;
-  return typeof folder === 'string' && folder.startsWith('/') ? folder : undefined;
 }
 
 async function removeCgroups(id: string): Promise<number> {

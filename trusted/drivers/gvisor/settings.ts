@@ -19,7 +19,6 @@ export interface RunFolder {
   readonly root: string;
   readonly config: string;
   readonly state: string;
-  readonly owner: string;
   readonly log: string;
 }
 
@@ -31,7 +30,6 @@ export const runFolder = (folder: string, sandboxId: string): RunFolder => {
     root: `${path}/root`,
     config: `${path}/config.json`,
     state: `${path}/runsc`,
-    owner: `${path}/owner.json`,
     log: `${path}/runsc.log`,
   };
 };
