@@ -31,10 +31,17 @@ describe('what each program is made of', () => {
     }
   });
 
-  it('[R43] the sidecar carries no store, signer, driver, secret key or control plane', () => {
+  it('[R43] the sidecar carries no store, signer, driver or control plane', () => {
     expect(roomsOf('sidecar')).toContain('trusted/sidecar');
     for (const room of ['store', 'signer', 'drivers', 'control-plane'])
       expect(roomsOf('sidecar')).not.toContain(`trusted/${room}`);
+  });
+
+  it('[R43] the sidecar has no module of Node that starts programs or evaluates text; the control plane has', () => {
+    const starting = /^(?:node:)?(?:child_process|cluster|inspector|repl|vm|wasi)(?:[/]|$)/;
+    expect(made['sidecar']?.inputs).toContain('trusted/sidecar/main.ts');
+    expect(made['sidecar']?.external.filter((name) => starting.test(name))).toEqual([]);
+    expect(made['control-plane']?.external).toContain('node:child_process');
   });
 
   it('[R5] the control plane carries none of the code that holds keys or opens secrets', () => {
