@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 )
 
@@ -28,7 +29,7 @@ func newLink(conn net.Conn) (*link, error) {
 			if taken.Swap(true) {
 				return nil, io.ErrClosedPipe
 			}
-			return conn, nil
+			return readEagerly(conn), nil
 		},
 	}
 	transport.Protocols.SetUnencryptedHTTP2(true)
@@ -55,4 +56,59 @@ func (l *link) open(path string, body io.ReadCloser) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%s answered %d", path, response.StatusCode)
 	}
 	return response.Body, nil
+}
+
+// eagerConn reads ahead of its user. Node stops reading a connection while a write of its own is waiting, and
+// the library's reader waits here for a writer that waits for Node: with bytes going both ways the two would
+// wait for each other for ever. What is held is bounded by the windows that we granted.
+type eagerConn struct {
+	net.Conn
+	mu      sync.Mutex
+	arrived *sync.Cond
+	store   []byte
+	unread  []byte // the end of store
+	err     error
+}
+
+func readEagerly(conn net.Conn) *eagerConn {
+	c := &eagerConn{Conn: conn}
+	c.arrived = sync.NewCond(&c.mu)
+	go c.pump()
+	return c
+}
+
+func (c *eagerConn) pump() {
+	buffer := make([]byte, copyBuffer)
+	for {
+		n, err := c.Conn.Read(buffer)
+		c.mu.Lock()
+		c.unread = append(c.unread, buffer[:n]...)
+		c.store = c.unread
+		c.err = err
+		c.arrived.Signal()
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (c *eagerConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.unread) == 0 {
+		if c.err != nil {
+			return 0, c.err
+		}
+		c.arrived.Wait()
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	if len(c.unread) == 0 {
+		c.unread = c.store[:0]
+		if cap(c.store) > streamWindow {
+			c.unread = nil
+		}
+	}
+	return n, nil
 }

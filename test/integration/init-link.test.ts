@@ -1,0 +1,384 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { collect, commandFor, endOf, expectText, InitPeer, type Place } from './init-link-peer.ts';
+
+const runsc =
+  process.env['GLOVEBOX_TEST_RUNSC'] ??
+  join(homedir(), '.cache/glovebox/tools/runsc/20260518063529-209a0ce076a1/runsc');
+const build = mkdtempSync(join(tmpdir(), 'gb-init-build-'));
+const init = join(build, 'init');
+const root = resolve(import.meta.dirname, '../..');
+
+beforeAll(() => {
+  execFileSync('go', ['build', '-C', join(root, 'untrusted/init'), '-trimpath', '-o', init, '.'], {
+    env: { ...process.env, CGO_ENABLED: '0' },
+  });
+  chmodSync(build, 0o777); // init runs as another user
+}, 120_000);
+afterAll(() => rmSync(build, { recursive: true, force: true }));
+
+const places: Place[] = ['host', 'gvisor'];
+const whyNot = !existsSync(runsc)
+  ? `${runsc} is not built`
+  : process.getuid?.() !== 0
+    ? 'this bundle needs root'
+    : undefined;
+if (whyNot) process.stderr.write(`init in gVisor is not tested: ${whyNot}\n`);
+
+describe.each(places.filter((place) => place === 'host' || !whyNot))('init on %s', { timeout: 60_000 }, (place) => {
+  const peers: InitPeer[] = [];
+  const connect = (): InitPeer => {
+    const peer = new InitPeer(commandFor(place, init, runsc));
+    peers.push(peer);
+    return peer;
+  };
+  const linked = async (): Promise<InitPeer> => {
+    const peer = connect();
+    await peer.go();
+    return peer;
+  };
+  const python = (peer: InitPeer, script: string, id = 'main'): ReturnType<InitPeer['run']> =>
+    peer.run(['python3', '-c', script], { id });
+  afterEach(async () => {
+    await Promise.all(peers.splice(0).map((peer) => peer.close()));
+  });
+
+  it('is silent until the trusted side says G, and speaks after it', async () => {
+    const peer = connect();
+    // Another byte than G ends init: all that it ever wrote by then is nothing.
+    let heard = 0;
+    peer.wire.on('data', (chunk: Buffer) => (heard += chunk.length));
+    peer.wire.write('X');
+    expect(await peer.ended).not.toBe(0);
+    expect(peer.stderr).toContain('link began with 0x58');
+    expect(heard).toBe(0);
+    await linked();
+  });
+
+  it('reports exit codes, signals and the end of a group', async () => {
+    const peer = await linked();
+    expect((await peer.run(['sh', '-c', 'exit 7'])).exited).toMatchObject({ code: 7, signal: null });
+    expect((await peer.run(['sh', '-c', 'kill -9 $$'])).exited).toMatchObject({ code: null, signal: 9 });
+    peer.start('group', ['sh', '-c', 'sleep 1000 & echo ready; wait']);
+    const stdout = await peer.stream('/v1/stdio/group/stdout');
+    await expectText(stdout, /ready/);
+    peer.send({ type: 'signal', id: 'group', signal: 15 });
+    expect(await peer.event('exited', 'group')).toMatchObject({ code: null, signal: 15 });
+    // The sleep was in the group, so nobody holds the pipe any more.
+    await endOf(stdout);
+  });
+
+  it('says why a program cannot start', async () => {
+    const peer = await linked();
+    await expect(peer.run(['no-such-program'])).rejects.toThrow(/^ENOENT: no-such-program/);
+    await expect(peer.run(['/tmp'])).rejects.toThrow(/^EACCES/);
+    await expect(peer.run(['true'], { cwd: '/nowhere' })).rejects.toThrow(/^ENOENT: working directory \/nowhere/);
+    peer.start('main', ['sleep', '1000']);
+    await peer.event('started', 'main');
+    peer.start('main', ['true']);
+    expect(await peer.event('failed', 'main')).toMatchObject({ code: 'EEXIST' });
+  });
+
+  it('carries 100 MB through stdin and stdout exactly', async () => {
+    const peer = await linked();
+    const bytes = randomBytes(100 << 20);
+    const result = await peer.run(['cat'], { stdin: bytes });
+    expect(result.stdout.length).toBe(bytes.length);
+    expect(sha256(result.stdout)).toBe(sha256(bytes));
+    expect(result.exited).toMatchObject({ code: 0 });
+  });
+
+  it('gives a process 0, 1, 2 and what was sent as 3, and nothing else', async () => {
+    const peer = await linked();
+    const list = 'import os; print([fd for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")])';
+    expect((await python(peer, list)).stdout.toString()).toBe('[0, 1, 2]\n');
+    const secret = randomBytes(100_000);
+    const got = await peer.run(['sh', '-c', 'cat <&3; echo >&2 $(ls /proc/$$/fd)'], { fd3: secret });
+    expect(got.stdout.equals(secret)).toBe(true);
+    expect(got.stderr.toString().split(' ').map(Number).slice(0, 4)).toEqual([0, 1, 2, 3]);
+  });
+
+  it('ends the output of an exited process that a background child still holds', async () => {
+    const peer = await linked();
+    const result = await peer.run(['sh', '-c', 'sleep 20 & echo last words; exit 3']);
+    expect(result.exited).toMatchObject({ code: 3 });
+    expect(result.stdout.toString()).toBe('last words\n');
+  });
+
+  it('reaps the orphans of the sandbox', async () => {
+    const peer = await linked();
+    await peer.run(['sh', '-c', '(sleep 0.01 &) ; (true &)']);
+    // An orphan that nobody reaps stays in /proc as Z.
+    const zombies = `
+import os, time
+def state(): return [p for p in os.listdir('/proc') if p.isdigit() and stat(p)]
+def stat(p):
+    try: f = open(f'/proc/{p}/stat').read().rsplit(')', 1)[1].split()
+    except OSError: return False
+    return f[0] == 'Z' and f[1] == str(os.getppid())
+pid = os.fork()
+if pid == 0:
+    if os.fork() == 0: os._exit(0)
+    os._exit(0)
+os.waitpid(pid, 0)
+while state(): time.sleep(0.01)
+print('none')`;
+    expect((await python(peer, zombies)).stdout.toString()).toBe('none\n');
+  });
+
+  it('gives a terminal a name, a size, its new size and its keys', async () => {
+    const peer = await linked();
+    // sigwait, so that no signal falls between a check and a read.
+    const script = `
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGINT])
+print(os.ttyname(0), *os.get_terminal_size(0), os.getsid(0) == os.getpid(), os.tcgetpgrp(0) == os.getpid(), flush=True)
+assert signal.sigwait([signal.SIGWINCH, signal.SIGINT]) == signal.SIGWINCH
+print('resized', *os.get_terminal_size(0), flush=True)
+assert signal.sigwait([signal.SIGINT]) == signal.SIGINT
+print('interrupted', flush=True)
+print('got', input())
+sys.exit(5)`;
+    peer.start('main', ['python3', '-c', script], { terminal: { rows: 31, cols: 97 } });
+    const terminal = await peer.stream('/v1/stdio/main/terminal');
+    expect(await expectText(terminal, /\n/)).toMatch(/^\/dev\/pts\/\d+ 97 31 True True\r\n$/);
+    peer.send({ type: 'resize', id: 'main', rows: 40, cols: 120 });
+    await expectText(terminal, /resized 120 40/);
+    peer.send({ type: 'signal', id: 'main', signal: 2 });
+    await expectText(terminal, /interrupted/);
+    terminal.write('hello\r');
+    await expectText(terminal, /got hello/);
+    expect(await peer.event('exited', 'main')).toMatchObject({ code: 5 });
+    await endOf(terminal);
+  });
+
+  it('delivers a resize and SIGINT to the foreground job of a shell with job control', async () => {
+    const peer = await linked();
+    peer.start('main', ['bash', '--norc', '-i'], { terminal: { rows: 24, cols: 80 }, env: ['PS1=prompt-'] });
+    const terminal = await peer.stream('/v1/stdio/main/terminal');
+    await expectText(terminal, /prompt-/);
+    const watcher =
+      'import signal,os,sys;s=lambda *a:print("si"+"ze",*os.get_terminal_size(),flush=True);' +
+      'signal.signal(signal.SIGWINCH,s);print("wat"+"ching",flush=True)\nwhile 1:signal.pause()';
+    terminal.write(`python3 -c '${watcher}'\r`);
+    await expectText(terminal, /watching/);
+    peer.send({ type: 'resize', id: 'main', rows: 50, cols: 101 });
+    await expectText(terminal, /size 101 50/);
+    peer.send({ type: 'signal', id: 'main', signal: 2 });
+    await expectText(terminal, /prompt-/);
+    terminal.write('exit 4\r');
+    expect(await peer.event('exited', 'main')).toMatchObject({ code: 4 });
+  });
+
+  it('carries loopback connections: echo, half close both ways, reset both ways', async () => {
+    const peer = await linked();
+    const port = place === 'host' ? 20_000 + (process.pid % 20_000) : 9090;
+    peer.send({ type: 'configure', listen: [{ address: `127.0.0.1:${port}`, tunnel: 'api' }] });
+    await peer.event('configured');
+    const client = (body: string): ReturnType<InitPeer['run']> =>
+      python(peer, `import socket,struct\ns=socket.create_connection(('127.0.0.1',${port}))\n${body}`);
+    const echo = await client(
+      `import threading
+data=bytes(range(256))*20000
+threading.Thread(target=lambda:(s.sendall(data),s.shutdown(1))).start()
+got=b''
+while True:
+    part=s.recv(65536)
+    if not part: break
+    got+=part
+print(got==data)`,
+    );
+    expect(echo.stderr.toString()).toBe('');
+    expect(echo.stdout.toString()).toBe('True\n');
+
+    // The trusted side ends first, and still reads on.
+    const upward = new Promise<Buffer>((done, failed) => {
+      peer.onTunnel = (name, stream) => {
+        expect(name).toBe('api');
+        stream.respond({ ':status': 200 });
+        stream.end('answer');
+        collect(stream).then(done, failed);
+      };
+    });
+    const half = await client(`print(s.makefile().read()); s.sendall(b'after'); s.close()`);
+    expect(half.stdout.toString()).toBe('answer\n');
+    expect((await upward).toString()).toBe('after');
+
+    peer.onTunnel = (_name, stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write('partial');
+      stream.destroy(new Error('cut')); // close(8) would send END_STREAM before the reset
+    };
+    const reset = await client(`try:
+    while s.recv(100): pass
+    print('end')
+except ConnectionResetError: print('reset')`);
+    expect(reset.stdout.toString()).toBe('reset\n');
+
+    const aborted = new Promise<number>((done) => {
+      peer.onTunnel = (_name, stream) => {
+        stream.respond({ ':status': 200 });
+        stream.on('close', () => done(stream.rstCode)).resume();
+      };
+    });
+    await client(
+      `s.sendall(b'x'); s.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0)); s.close()`,
+    );
+    expect(await aborted).toBe(8);
+
+    // Control: after all of these the link still carries.
+    peer.onTunnel = (_name, stream) => {
+      stream.respond({ ':status': 200 });
+      stream.pipe(stream);
+    };
+    expect((await client(`s.sendall(b'ok'); s.shutdown(1); print(s.makefile().read())`)).stdout.toString()).toBe(
+      'ok\n',
+    );
+  });
+
+  it('keeps the control stream alive while every tunnel is stalled and more are asked for', async () => {
+    const peer = await linked();
+    const port = place === 'host' ? 20_001 + (process.pid % 20_000) : 9090;
+    peer.send({ type: 'configure', listen: [{ address: `127.0.0.1:${port}`, tunnel: 'api' }] });
+    await peer.event('configured');
+    let open = 0;
+    let most = 0;
+    peer.onTunnel = (_name, stream) => {
+      most = Math.max(most, ++open);
+      stream.respond({ ':status': 200 }); // and reads nothing
+      stream.write(Buffer.alloc(1 << 16));
+      stream.on('close', () => open--);
+    };
+    const script = `import socket,time
+c=[]
+for i in range(300):
+    s=socket.create_connection(('127.0.0.1',${port})); s.setblocking(False); c.append(s)
+for s in c:
+    try:
+        while True: s.send(b'x'*65536)
+    except OSError: pass
+print('full')`;
+    const result = await python(peer, script);
+    expect(result.stdout.toString()).toBe('full\n');
+    expect((await peer.run(['echo', 'still here'], { id: 'second' })).stdout.toString()).toBe('still here\n');
+    expect(most).toBeLessThanOrEqual(256);
+    await peer.event('heartbeat');
+  });
+
+  it('survives commands that make no sense', async () => {
+    const peer = await linked();
+    const senseless = [
+      '',
+      '[]',
+      'null',
+      '{"type":"start"',
+      '{"type":"start","id":"../x","argv":["true"],"cwd":"/"}',
+      '{"type":"start","id":"main","argv":[],"cwd":"/"}',
+      '{"type":"start","id":"main","argv":["a\\u0000b"],"cwd":"/"}',
+      '{"type":"start","id":"main","argv":["true"],"cwd":"/","terminal":{"rows":0,"cols":1e9}}',
+      '{"type":"signal","id":"main","signal":-9}',
+      '{"type":"configure","listen":[{"address":"0.0.0.0:1","tunnel":"api"}]}',
+      '{"type":"surprise","id":"main"}',
+      `{"type":"signal","id":"${'x'.repeat(500_000)}","signal":9}`,
+    ];
+    for (const line of senseless) {
+      peer.sendLine(line);
+      expect(await peer.event('failed'), line.slice(0, 80)).toMatchObject({ code: 'EINVAL' });
+    }
+    peer.send({ type: 'signal', id: 'nobody', signal: 9 });
+    peer.send({ type: 'resize', id: 'nobody', rows: 1, cols: 1 });
+    expect((await peer.run(['echo', 'well'])).stdout.toString()).toBe('well\n');
+    peer.sendLine('x'.repeat(2 << 20));
+    expect(await peer.ended).not.toBe(0);
+    expect(peer.stderr).toContain('longer than 1 MiB');
+  });
+
+  it('[R23] lets no process make or enter a namespace, nor take a descriptor of init', async () => {
+    const peer = await linked();
+    const attempts = `
+import ctypes, os, errno, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*args):
+    ctypes.set_errno(0)
+    r = libc.syscall(*[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+    if r == 0 and args[0] in (56, 435): os._exit(0)
+    return 'done' if r >= 0 else errno.errorcode[ctypes.get_errno()]
+NEWUSER = 0x10000000
+args = (ctypes.c_uint64 * 11)(NEWUSER, 0, 0, 0, 17)
+out = {
+  'unshare': call(272, NEWUSER), 'unshare-net': call(272, 0x40000000),
+  'clone': call(56, NEWUSER | 17, 0, 0, 0, 0), 'clone-high': call(56, NEWUSER | 17 | 1 << 40, 0, 0, 0, 0),
+  'clone3': call(435, ctypes.byref(args), 88),
+  'setns': call(308, os.open('/proc/self/ns/user', os.O_RDONLY) if os.path.exists('/proc/self/ns/user') else 0, 0),
+  'control-unshare-files': call(272, 0x400), 'control-clone': call(56, 17, 0, 0, 0, 0),
+}
+init = os.getppid()
+pidfd = call(434, init, 0)
+fd = libc.syscall(434, init, 0)
+out['getfd'] = sorted({call(438, fd, n, 0) for n in range(16)})
+own = libc.syscall(434, os.getpid(), 0)
+out['control-getfd'] = call(438, own, 1, 0)
+out['ptrace'] = call(101, 16, init, 0, 0)
+print(out)
+print(libc.prctl(39, 0, 0, 0, 0)) # PR_GET_NO_NEW_PRIVS
+t = threading.Thread(target=lambda: print('thread')); t.start(); t.join()`;
+    const result = await python(peer, attempts);
+    expect(result.stderr.toString()).toBe('');
+    const [answers = '', nnp, thread] = result.stdout.toString().split('\n');
+    const parsed = JSON.parse(answers.replaceAll("'", '"')) as Record<string, string | string[]>;
+    expect(parsed).toMatchObject({
+      unshare: 'EPERM',
+      'unshare-net': 'EPERM',
+      clone: 'EPERM',
+      'clone-high': 'EPERM',
+      clone3: 'ENOSYS',
+      setns: 'EPERM',
+      'control-unshare-files': 'done',
+      'control-clone': 'done',
+      'control-getfd': 'done',
+      getfd: ['EPERM'],
+      ptrace: 'EPERM',
+    });
+    expect(nnp).toBe('1');
+    expect(thread).toBe('thread');
+  });
+
+  it('ends everything on stop, and when the link is cut', async () => {
+    const stopped = await linked();
+    stopped.start('main', ['sleep', '1000']);
+    const pid = Number((await stopped.event('started', 'main'))['pid']);
+    stopped.send({ type: 'stop' });
+    expect(await stopped.ended).toBe(0);
+    if (place === 'host') expect(existsSync(`/proc/${pid}/exe`)).toBe(false);
+    const cut = await linked();
+    cut.start('main', ['sleep', '1000']);
+    await cut.event('started', 'main');
+    cut.wire.destroy();
+    expect(await cut.ended).not.toBe(0);
+  });
+
+  it('runs node, git and a Go program', async () => {
+    const peer = await linked();
+    const node = place === 'host' ? process.execPath : '/node';
+    const script = 'new (require("worker_threads").Worker)("console.log(6*7)",{eval:true})';
+    expect((await peer.run([node, '-e', script])).stdout.toString()).toBe('42\n');
+    const git = await peer.run(['sh', '-c', 'git init -q r && cd r && git commit -q --allow-empty -m x && git log --oneline | wc -l'], {
+      env: ['GIT_AUTHOR_NAME=a', 'GIT_AUTHOR_EMAIL=a@b', 'GIT_COMMITTER_NAME=a', 'GIT_COMMITTER_EMAIL=a@b'],
+      ...(place === 'host' ? { cwd: build } : {}),
+    });
+    expect(git.stdout.toString().trim()).toBe('1');
+    // init is a Go program: started without a link it says so, from a child of itself.
+    const go = await peer.run([place === 'host' ? init : '/init']);
+    expect(go.stderr.toString()).toContain('no link');
+    expect(go.exited).toMatchObject({ code: 1 });
+  });
+});
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
