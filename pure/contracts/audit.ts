@@ -34,6 +34,8 @@ export const auditRecord = z.strictObject({
     .nullable(),
   scope: name(limits.auditText.value).optional(),
   grant: id.optional(),
+  /** The name of the secret that the operation will use; the secret broker hands it out against this record only. */
+  secret: name(64).optional(),
   decision: z.enum(['allow', 'deny', 'ask']),
   rule: name(200),
   outcome: z.enum(['ok', 'error', 'denied', 'unknown']).optional(),

@@ -263,6 +263,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Try again; the outcome is recorded in the audit trail.',
   },
+  GB_USAGE: {
+    status: 400,
+    exit: 64,
+    what: 'That command line is not understood: {detail}.',
+    why: '{hint}',
+    todo: 'See `glovebox --help`, or `glovebox COMMAND --help`.',
+  },
   GB_WORKSPACE_REFUSED: {
     status: 400,
     exit: 65,

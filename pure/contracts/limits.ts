@@ -127,6 +127,13 @@ export const limits = {
     bounds: 'receiving the head of a request',
     reached: '408, closed',
   },
+  daemonStop: {
+    value: 30_000,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long `down` waits for the control plane to end',
+    reached: 'GB_UPSTREAM_FAILED',
+  },
   heartbeatMissed: {
     value: 5_000,
     unit: 'ms',
@@ -231,6 +238,13 @@ export const limits = {
     owner: 'policy',
     bounds: 'a policy document',
     reached: 'GB_POLICY_INVALID',
+  },
+  secretValue: {
+    value: 65_536,
+    unit: 'bytes',
+    owner: 'cli',
+    bounds: 'a secret',
+    reached: 'GB_LIMIT_REACHED',
   },
   sessionSettle: {
     value: 15_000,

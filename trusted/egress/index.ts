@@ -1,0 +1,2 @@
+export { createEgress, type EgressProxy } from './proxy.ts';
+export type { EgressAudit, EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';

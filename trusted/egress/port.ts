@@ -1,0 +1,49 @@
+import type { Secret, SidecarPolicy } from '../../pure/contracts/index.ts';
+
+/** The person's turn that a request belongs to, stamped on arrival; null: no turn is open. */
+export interface EgressStamp {
+  readonly user: string;
+  readonly turnId: string;
+}
+
+/** What is written down of one request. */
+export interface EgressRecord<S extends EgressStamp = EgressStamp> {
+  readonly stamp: S | null;
+  /** `egress:GET`, … */
+  readonly operation: string;
+  /** `https://host:port/path`, without its query. */
+  readonly target: string;
+  readonly decision: 'allow' | 'ask' | 'deny';
+  readonly rule: string;
+  readonly secret: string | null;
+  /** A sign of an attack: fronting, or a placeholder where it does not belong. */
+  readonly alert: boolean;
+  readonly detail: string | null;
+}
+
+export interface EgressIntent {
+  /** The stream sequence that the secret broker checks. */
+  readonly sequence: number;
+}
+
+export interface EgressAudit<S extends EgressStamp = EgressStamp, I extends EgressIntent = EgressIntent> {
+  /** Resolves once the intent is stored; rejects with GB_AUDIT_UNAVAILABLE, and nothing goes out. */
+  intent(record: EgressRecord<S>): Promise<I>;
+  outcome(intent: I, result: 'ok' | 'error' | 'unknown', detail: string): Promise<void>;
+  /** A record that nothing waits for: what was denied, and requests without an effect. */
+  event(record: EgressRecord<S>): void;
+}
+
+export interface EgressOptions<S extends EgressStamp = EgressStamp, I extends EgressIntent = EgressIntent> {
+  readonly policy: Pick<SidecarPolicy, 'egress' | 'placeholders'>;
+  /** A certificate by the session's own authority, for a host that a rule names. */
+  readonly certificateFor: (host: string) => Promise<{ readonly keyPem: string; readonly chainPem: string }>;
+  readonly stamp: () => S | null;
+  readonly audit: EgressAudit<S, I>;
+  /** A secret's value for one call; not kept. */
+  readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
+  /** All addresses of a name, as text. Called for a new connection only, and never for a name that no rule allows. */
+  readonly resolve: (host: string) => Promise<readonly string[]>;
+  /** Spends a grant for a scope that the policy says to ask for. */
+  readonly takeGrant: (stamp: S, scope: string) => boolean | Promise<boolean>;
+}
