@@ -1,0 +1,187 @@
+import type { RunOptions } from './run/session-request.ts';
+
+export interface CommandEntry {
+  /** commander's form: the name and its arguments. */
+  readonly usage: string;
+  readonly description: string;
+  /** Flags and description; `many` may be given several times. */
+  readonly options: readonly (readonly [string, string, 'many'?])[];
+  readonly examples: readonly string[];
+  /** Everything from the first word on is the agent's command. */
+  readonly passThrough?: boolean;
+  readonly run: (words: readonly string[], options: Record<string, unknown>) => Promise<number>;
+}
+
+type Text = string | undefined;
+const text = (value: unknown): Text => (typeof value === 'string' ? value : undefined);
+const flag = (value: unknown): boolean => value === true;
+
+/** Every command of the program, in the order of its help. */
+export const commands: readonly CommandEntry[] = [
+  {
+    usage: 'run [command...]',
+    description: 'run a command in a sandbox of its own, behind its own gateway',
+    options: [
+      ['--policy <file>', 'the policy document (default: no network, shared folders by consent)'],
+      ['--preset <name>', 'a preset; a command that is a preset’s program selects it by itself'],
+      ['--tier <name>', 'starter, standard, pro or enterprise'],
+      ['--ttl <duration>', 'how long the session may last, such as 30m or 8h'],
+      ['-i, --interactive', 'send what is typed to the command also where it has no terminal'],
+      ['-t, --tty', 'give the command a terminal also where stdin or stdout is none'],
+      ['--name <name>', 'a name for the session'],
+      [
+        '--env <name=value>',
+        'a variable; name=secret:NAME for a placeholder; refused if it looks like a key',
+        'many',
+      ],
+      [
+        '--env-plain <name=value>',
+        'a variable that is put in though it looks like a key: the agent will see it',
+        'many',
+      ],
+      ['--detach', 'do not stay: print the session’s name'],
+      ['--workspace <dir>', 'the project’s folder (default: the current one)'],
+    ],
+    examples: ['glovebox run -- npm test', 'glovebox run claude -p "fix the failing test"'],
+    passThrough: true,
+    run: async (words, options) =>
+      (await import('./commands/run.ts')).run(words, options as unknown as RunOptions),
+  },
+  {
+    usage: 'attach <session>',
+    description: 'join a running session: its output, its input (Ctrl-] d leaves it)',
+    options: [],
+    examples: ['glovebox attach calm-fox'],
+    run: async ([id = '']) => (await import('./commands/attach.ts')).attachCommand(id),
+  },
+  {
+    usage: 'ps',
+    description: 'list sessions',
+    options: [['-a, --all', 'ended ones too']],
+    examples: ['glovebox ps --all'],
+    run: async (_, options) =>
+      (await import('./commands/ps.ts')).ps(flag(options['all']), flag(options['json'])),
+  },
+  {
+    usage: 'logs <session>',
+    description: 'what a session wrote',
+    options: [['--raw', 'the bytes as they are (through pipes only)']],
+    examples: ['glovebox logs calm-fox', 'glovebox logs --raw calm-fox > output.log'],
+    run: async ([id = ''], options) =>
+      (await import('./commands/logs.ts')).logs(id, flag(options['raw']), flag(options['json'])),
+  },
+  {
+    usage: 'stop <sessions...>',
+    description: 'end sessions; their staged changes are kept',
+    options: [],
+    examples: ['glovebox stop calm-fox'],
+    run: async (ids, options) => (await import('./commands/stop.ts')).stop(ids, flag(options['json'])),
+  },
+  {
+    usage: 'diff [session]',
+    description: 'show the staged changes of a session (default: the newest of this folder)',
+    options: [['--stat', 'only the names']],
+    examples: ['glovebox diff', 'glovebox diff calm-fox | git apply --check'],
+    run: async ([id], options) =>
+      (await import('./commands/changes.ts')).diff(id, flag(options['stat']), flag(options['json'])),
+  },
+  {
+    usage: 'apply [session]',
+    description: 'bring staged changes into the workspace; files that host tools obey are asked for by name',
+    options: [
+      ['--path <path>', 'only what lies at or below this path', 'many'],
+      ['--sensitive <path>', 'apply this file that host tools obey, without a question', 'many'],
+    ],
+    examples: ['glovebox apply', 'glovebox apply calm-fox --path src --sensitive package.json'],
+    run: async ([id], options) => (await import('./commands/changes.ts')).apply(id, options),
+  },
+  {
+    usage: 'discard [session]',
+    description: 'throw staged changes away',
+    options: [['--yes', 'without a question']],
+    examples: ['glovebox discard calm-fox --yes'],
+    run: async ([id], options) =>
+      (await import('./commands/changes.ts')).discard(id, flag(options['yes']), flag(options['json'])),
+  },
+  {
+    usage: 'up',
+    description: 'start the control plane, if it is not running',
+    options: [],
+    examples: ['glovebox up'],
+    run: async (_, options) => (await import('./commands/up.ts')).up(flag(options['json'])),
+  },
+  {
+    usage: 'down',
+    description: 'end the control plane and every session',
+    options: [],
+    examples: ['glovebox down'],
+    run: async (_, options) => (await import('./commands/up.ts')).down(flag(options['json'])),
+  },
+  {
+    usage: 'approve [question]',
+    description: 'show a question of an agent’s, and allow it by the code that is shown',
+    options: [
+      ['--session', 'for the rest of the session (with --digest)'],
+      ['--digest <digest>', 'without a terminal: the digest of the question that was read'],
+    ],
+    examples: ['glovebox approve', 'glovebox approve --json   # lists what is open'],
+    run: async ([id], options) => (await import('./commands/consent.ts')).approve(id, options),
+  },
+  {
+    usage: 'deny [question]',
+    description: 'deny a question of an agent’s',
+    options: [['--digest <digest>', 'without a terminal: the digest of the question that was read']],
+    examples: ['glovebox deny'],
+    run: async ([id], options) => (await import('./commands/consent.ts')).deny(id, options),
+  },
+  {
+    usage: 'audit [what] [file]',
+    description: 'what happened: list (default), export, or verify [FILE] offline',
+    options: [
+      ['--session <session>', 'of one session'],
+      ['--limit <count>', 'how many records (default 50)'],
+    ],
+    examples: [
+      'glovebox audit --session calm-fox',
+      'glovebox audit export > audit.jsonl',
+      'glovebox audit verify audit.jsonl',
+    ],
+    run: async ([what, file], options) => (await import('./commands/audit.ts')).audit(what, file, options),
+  },
+  {
+    usage: 'secret <what> [name]',
+    description: 'set, list or rm: secrets that the gateway puts in, and the agent never sees',
+    options: [],
+    examples: [
+      'glovebox secret set anthropic',
+      'pass anthropic | glovebox secret set anthropic',
+      'glovebox secret list',
+    ],
+    run: async ([what = '', name], options) =>
+      (await import('./commands/secret.ts')).secret(what, name, flag(options['json'])),
+  },
+  {
+    usage: 'doctor',
+    description: 'what this host has, and which guarantees hold on it',
+    options: [
+      ['--waive <name>', 'do without apparmor or cgroup-limits, which this host lacks'],
+      ['--unwaive <name>', 'insist on it again'],
+    ],
+    examples: ['glovebox doctor', 'glovebox doctor --waive apparmor'],
+    run: async (_, options) => (await import('./commands/doctor.ts')).doctor(options),
+  },
+  {
+    usage: 'completion <shell>',
+    description: 'completion for bash, zsh or fish',
+    options: [],
+    examples: ['source <(glovebox completion bash)'],
+    run: async ([shell = '']) => (await import('./commands/completion.ts')).completion(shell, commands),
+  },
+  {
+    usage: 'version',
+    description: 'the version of this program, and of the control plane that runs',
+    options: [],
+    examples: ['glovebox version'],
+    run: async (_, options) => (await import('./commands/version.ts')).version(options),
+  },
+];

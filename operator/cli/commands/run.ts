@@ -1,0 +1,51 @@
+import { connect, withDaemon } from '../connect.ts';
+import { note, printJson } from '../output.ts';
+import { sessionRequest, type RunOptions } from '../run/session-request.ts';
+import { staySession } from '../run/run-session.ts';
+
+/** `glovebox run`: everything that is not needed before the control plane was asked is loaded after it. */
+export async function run(command: readonly string[], options: RunOptions): Promise<number> {
+  const { stdin, stdout, stderr } = process;
+  const request = sessionRequest(
+    command,
+    options,
+    {
+      stdin: stdin.isTTY,
+      stdout: stdout.isTTY,
+      rows: (stdout.isTTY && stdout.rows) || 24,
+      cols: (stdout.isTTY && stdout.columns) || 80,
+    },
+    process.env,
+  );
+  const connection = connect();
+  const { client } = connection;
+  const session = await withDaemon(connection, () => client.call('createSession', { body: request }));
+  // Weakened guarantees are said at every run.
+  if (session.weakened.length > 0) note(`weakened on this host: ${session.weakened.join('; ')}`);
+  if (request.detach === true) {
+    if (options.json === true) printJson(session);
+    else process.stdout.write(`${session.name}\n`);
+    return 0;
+  }
+  const atTerminal = stdin.isTTY && stderr.isTTY;
+  const outcome = await staySession({
+    client,
+    session,
+    ends: { stdin, stdout, stderr },
+    shape: { terminal: request.terminal !== null, forwardInput: request.stdin === true },
+    foreground: true,
+    ask: atTerminal,
+  });
+  if (outcome.session?.changes === 'kept') {
+    const { changesAtEnd } = await import('../run/changes-at-end.ts');
+    await changesAtEnd(
+      client,
+      outcome.session,
+      { stdin, stdout, stderr },
+      atTerminal && options.json !== true,
+    );
+  }
+  if (options.json === true && outcome.session !== undefined)
+    process.stderr.write(`${JSON.stringify(outcome.session)}\n`);
+  return outcome.exitCode;
+}

@@ -1,0 +1,61 @@
+import { Command, CommanderError, Option } from 'commander';
+import { GloveboxError } from '../../pure/contracts/index.ts';
+import { commands, type CommandEntry } from './command-table.ts';
+
+/** Reads the arguments and runs the command they name; its exit code. Each command is loaded only when it is run. */
+export async function parseArguments(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = new Command('glovebox')
+    .description('Runs any AI agent as untrusted code: in a gVisor sandbox, behind a gateway of its own.')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .showSuggestionAfterError()
+    .enablePositionalOptions()
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
+    .exitOverride()
+    .addHelpText('after', '\nThe main job, in a project’s folder:\n  glovebox run -- bash\n');
+  program.option('-V, --version', 'show the version');
+  for (const entry of commands) {
+    const command = program.command(entry.usage).description(entry.description).exitOverride();
+    for (const given of entry.options) command.addOption(option(given));
+    command.addOption(new Option('--json', 'for machines: JSON instead of text, errors too'));
+    command.addHelpText('after', `\nExample:\n${entry.examples.map((line) => `  ${line}\n`).join('')}`);
+    if (entry.passThrough === true) command.passThroughOptions();
+    command.action(async (...given: unknown[]) => {
+      const words = given
+        .slice(0, -2)
+        .flat()
+        .filter((word) => word !== undefined) as string[];
+      exitCode = await entry.run(words, given.at(-2) as Record<string, unknown>);
+    });
+  }
+  program.action(async () => {
+    if (program.opts()['version'] === true)
+      exitCode = await (await import('./commands/version.ts')).version({});
+    else program.outputHelp();
+  });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return commanderExit(error);
+    throw error;
+  }
+  return exitCode;
+}
+
+/** An option that may be given several times gathers its values. */
+function option([flags, description, many]: CommandEntry['options'][number]): Option {
+  const made = new Option(flags, description);
+  if (many === undefined) return made;
+  return made.default([], 'none').argParser((value: string, before: string[]) => [...before, value]);
+}
+
+function commanderExit(error: CommanderError): number {
+  if (error.exitCode === 0) return 0;
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  throw new GloveboxError('GB_USAGE', {
+    detail: first,
+    hint: rest.join(' ').trim() || 'It is one of its options or arguments.',
+  });
+}
