@@ -7,5 +7,5 @@ export {
   type Svid,
   type SvidOrder,
 } from './client.ts';
-export { purposes, type Purpose } from './purpose.ts';
-export { TokenVerifier, type Verified } from './verify.ts';
+export { purposes, type Purpose } from '../tokens/index.ts';
+export { TokenVerifier, type Verified } from '../tokens/index.ts';

@@ -10,7 +10,7 @@ import {
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
 import type { KeysFolder } from './keys-folder.ts';
-import { purposes, type Purpose } from './purpose.ts';
+import { purposes, type Purpose } from '../tokens/index.ts';
 
 interface SigningKey {
   readonly key: KeyObject;
