@@ -10,6 +10,7 @@ import {
   type WorkloadCaller,
 } from '../../pure/contracts/index.ts';
 import { IdentityAuthority, type SvidIssuer } from './authority.ts';
+import { JoinTokens } from './join-tokens.ts';
 import { MemoryIdentityStore } from './memory-store.ts';
 import type { IssuedIdentity } from './authority.ts';
 
@@ -88,6 +89,12 @@ describe('joining', () => {
     now += 1;
     expect(await codeOf(authority.join(late, 'csr'))).toBe('GB_TOKEN_INVALID');
     expect(limits.joinTokenLifetime.value).toBeLessThanOrEqual(60_000);
+    const tokens = new JoinTokens(store, () => now);
+    const [greedy, modest] = [await tokens.create(id, 3_600_000), await tokens.create(id, 1000)];
+    now += 1000;
+    expect(await codeOf(tokens.consume(modest))).toBe('GB_TOKEN_INVALID');
+    now += limits.joinTokenLifetime.value - 1000;
+    expect(await codeOf(tokens.consume(greedy))).toBe('GB_TOKEN_INVALID');
   });
 
   it('[R6] a token is 256 random bits, and the store knows its hash only', async () => {
