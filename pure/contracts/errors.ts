@@ -32,6 +32,13 @@ export const errorCatalogue = {
     why: 'Its intent could not be stored in the audit trail: {detail}',
     todo: 'Run `glovebox doctor`; the operation can be tried again once the bus is up.',
   },
+  GB_BODY_TOO_LARGE: {
+    status: 413,
+    exit: 65,
+    what: 'The request is too large.',
+    why: '{detail}',
+    todo: 'Send less at once; see docs/limits.md.',
+  },
   GB_BUS_REFUSED: {
     status: 403,
     exit: 77,

@@ -1,5 +1,11 @@
-import { controlMessage, limits, untrusted, type ControlMessage, type SessionId } from '../../pure/contracts/index.ts';
-import type { Verified } from '../signer/index.ts';
+import {
+  controlMessage,
+  limits,
+  untrusted,
+  type ControlMessage,
+  type SessionId,
+} from '../../pure/contracts/index.ts';
+import type { Verified } from '../tokens/index.ts';
 
 export interface ControlInboxOptions {
   readonly session: SessionId;

@@ -1,5 +1,11 @@
-import { GloveboxError, limits, type ConsentMode, type GrantId, type UserId } from '../../pure/contracts/index.ts';
-import { scopeMatches } from '../../pure/policy/index.ts';
+import {
+  GloveboxError,
+  limits,
+  type ConsentMode,
+  type GrantId,
+  type UserId,
+} from '../../pure/contracts/index.ts';
+import { scopeCovers, scopeMatches } from '../../pure/policy/index.ts';
 
 export interface Grant {
   readonly id: GrantId;
@@ -22,13 +28,16 @@ export class Grants {
 
   add(grant: Grant): void {
     if (this.#grants.length >= limits.grants.value) {
-      throw new GloveboxError('GB_LIMIT_REACHED', { limit: 'grants', detail: 'the session holds too many grants' });
+      throw new GloveboxError('GB_LIMIT_REACHED', {
+        limit: 'grants',
+        detail: 'the session holds too many grants',
+      });
     }
     this.#grants.push(grant);
   }
 
   has(user: UserId, scope: string, argsHash: string): boolean {
-    return this.#find(user, scope, argsHash) !== undefined;
+    return this.#find(user, scope, argsHash, scopeCovers) !== undefined;
   }
 
   /** Looks up and spends in one step, without waiting between: of racing calls one has a grant for once (R37). */
@@ -45,11 +54,11 @@ export class Grants {
   }
 
   /** One for the session first: it is not used up. */
-  #find(user: UserId, scope: string, argsHash: string): Grant | undefined {
+  #find(user: UserId, scope: string, argsHash: string, takesIn = scopeMatches): Grant | undefined {
     const good = this.#grants.filter(
       (grant) =>
         grant.user === user &&
-        scopeMatches(grant.scope, scope) &&
+        takesIn(grant.scope, scope) &&
         (grant.mode === 'session' || grant.argsHash === null || grant.argsHash === argsHash),
     );
     return good.find((grant) => grant.mode === 'session') ?? good[0];

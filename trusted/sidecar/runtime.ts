@@ -19,5 +19,6 @@ export const systemRuntime: Runtime = {
     new Promise((resolve) => {
       setTimeout(resolve, ms).unref();
     }),
-  log: (line) => void process.stderr.write(`${line.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, 2000)}\n`),
+  log: (line) =>
+    void process.stderr.write(`${line.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, 2000)}\n`),
 };

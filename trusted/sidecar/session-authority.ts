@@ -55,7 +55,12 @@ export class SessionAuthority {
     const leafKeys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', leafKeys.privateKey));
     const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-    return new SessionAuthority(certificate, keys, leafKeys, key.export({ format: 'pem', type: 'pkcs8' }).toString());
+    return new SessionAuthority(
+      certificate,
+      keys,
+      leafKeys,
+      key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    );
   }
 
   /** A certificate for one host name, lower case, good for a day at most. */

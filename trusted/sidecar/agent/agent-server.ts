@@ -1,0 +1,164 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  agentRoutes,
+  asGloveboxError,
+  GloveboxError,
+  limits,
+  parseUntrusted,
+  untrusted,
+  type LinkCaller,
+  type Untrusted,
+} from '../../../pure/contracts/index.ts';
+import type { AgentApi } from './agent-api.ts';
+
+/** The MCP endpoint, made when it is first asked for. */
+export type McpEndpoint = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export interface AgentServerOptions {
+  readonly caller: LinkCaller;
+  readonly api: AgentApi;
+  readonly mcp: () => Promise<McpEndpoint>;
+  readonly onError: (error: unknown) => void;
+}
+
+type RouteName = keyof typeof agentRoutes;
+interface Found {
+  readonly name: RouteName;
+  readonly params: Record<string, string>;
+}
+
+// A page in a browser of the sandbox could be made to resolve its own name to this address (DNS rebinding).
+const hosts = new Set(['127.0.0.1:9090', 'localhost:9090']);
+const origins = new Set([...hosts].map((host) => `http://${host}`));
+
+/** The HTTP side of the agent API. It listens nowhere: the link hands it connections. */
+export class AgentServer {
+  readonly #options: AgentServerOptions;
+  readonly #server: Server;
+  readonly #connections = new Set<Duplex>();
+  #mcp: Promise<McpEndpoint> | undefined;
+
+  constructor(options: AgentServerOptions) {
+    this.#options = options;
+    this.#server = createServer({ maxHeaderSize: 16_384, requireHostHeader: true }, (request, response) => {
+      void this.#answer(request, response);
+    });
+    // A question to a person takes as long as it takes.
+    this.#server.requestTimeout = 0;
+    this.#server.maxHeadersCount = 64;
+    this.#server.on('clientError', (_error, socket) => {
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+      else socket.destroy();
+    });
+  }
+
+  handle(connection: Duplex): void {
+    connection.on('error', () => undefined);
+    if (this.#connections.size >= limits.agentConnections.value) return void connection.destroy();
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    this.#server.emit('connection', connection);
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      checkPlace(request);
+      const { pathname } = new URL(request.url ?? '/', 'http://agent');
+      if (pathname === '/mcp') {
+        this.#mcp ??= this.#options.mcp();
+        return await (
+          await this.#mcp
+        )(request, response);
+      }
+      const found = findRoute(request.method ?? '', pathname);
+      const route = agentRoutes[found.name];
+      const params =
+        'params' in route ? parseUntrusted(route.params, untrusted(found.params), 'The path') : {};
+      const body = 'body' in route ? await readJson(request) : untrusted(undefined);
+      const result = await this.#options.api.handlers[found.name](this.#options.caller, { params, body });
+      send(response, 200, result);
+    } catch (error) {
+      this.#refuse(response, error);
+    }
+  }
+
+  #refuse(response: ServerResponse, error: unknown): void {
+    const known = asGloveboxError(error);
+    if (known.code === 'GB_INTERNAL') this.#options.onError(error);
+    if (response.headersSent) response.destroy();
+    else send(response, known.status, known.toBody());
+  }
+}
+
+function checkPlace(request: IncomingMessage): void {
+  const host = request.headers.host ?? '';
+  const origin = request.headers.origin;
+  if (hosts.has(host) && (origin === undefined || origins.has(origin))) return;
+  throw new GloveboxError('GB_CALLER_REFUSED', {
+    operation: 'a request for another host or from a web page',
+    allowed: [...hosts].join(', '),
+  });
+}
+
+function findRoute(method: string, pathname: string): Found {
+  const given = pathname.split('/');
+  for (const name of Object.keys(agentRoutes) as RouteName[]) {
+    const route = agentRoutes[name];
+    const wanted = route.path.split('/');
+    if (route.method !== method || wanted.length !== given.length) continue;
+    const params: Record<string, string> = {};
+    const fits = wanted.every((part, index) => {
+      const there = given[index] ?? '';
+      if (!part.startsWith(':')) return part === there;
+      params[part.slice(1)] = there;
+      return there !== '';
+    });
+    if (fits) return { name, params };
+  }
+  throw new GloveboxError('GB_NOT_FOUND', {
+    what: 'such operation',
+    detail: 'the agent API has no such path',
+  });
+}
+
+async function readJson(request: IncomingMessage): Promise<Untrusted> {
+  if (!(request.headers['content-type'] ?? '').toLowerCase().startsWith('application/json')) {
+    throw new GloveboxError('GB_INPUT_INVALID', {
+      what: 'The request',
+      detail: 'its content type is not application/json',
+    });
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > limits.operationBody.value) {
+      throw new GloveboxError('GB_BODY_TOO_LARGE', {
+        detail: `more than ${limits.operationBody.value} bytes`,
+      });
+    }
+    chunks.push(chunk);
+  }
+  try {
+    return untrusted(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+  } catch {
+    throw new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'its body is not JSON' });
+  }
+}
+
+function send(response: ServerResponse, status: number, value: unknown): void {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    'cache-control': 'no-store',
+    // What was not read of a refused body must not be taken for the next request.
+    ...(status === 413 ? { connection: 'close' } : {}),
+  });
+  response.end(body);
+}

@@ -1,0 +1,74 @@
+import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
+import { toNodeHandler } from '@modelcontextprotocol/node';
+import { asGloveboxError, limits, permissionRequest } from '../../../pure/contracts/index.ts';
+import type { AgentApi } from './agent-api.ts';
+import type { McpEndpoint } from './agent-server.ts';
+
+interface ToolAnswer {
+  [key: string]: unknown;
+  content: { type: 'text'; text: string }[];
+  structuredContent?: Record<string, unknown>;
+  isError?: boolean;
+}
+
+/** MCP over Streamable HTTP, stateless: one server for each request, of the tools that the policy permits at that moment. */
+export function createMcpEndpoint(api: AgentApi, onError: (error: unknown) => void): McpEndpoint {
+  const handler = createMcpHandler(() => serverOf(api, onError), {
+    maxRequestBodySize: limits.operationBody.value,
+    onerror: onError,
+  });
+  const node = toNodeHandler(handler, { maxRequestBodySize: limits.operationBody.value, onerror: onError });
+  return (request, response) => node(request as Parameters<typeof node>[0], response);
+}
+
+function serverOf(api: AgentApi, onError: (error: unknown) => void): McpServer {
+  const server = new McpServer(
+    { name: 'glovebox', version: '1.0.0' },
+    {
+      instructions:
+        'Tools outside the sandbox. A call that needs consent fails with GB_CONSENT_REQUIRED and names its scope: ask with request_permission, then call again.',
+    },
+  );
+  for (const { name, tool, decision } of api.permitted()) {
+    const note = decision === 'ask' ? ' Needs consent: ask with request_permission first.' : '';
+    server.registerTool(
+      name,
+      {
+        description: `${tool.description}${note}`,
+        inputSchema: tool.input,
+        annotations: {
+          readOnlyHint: tool.scopeVerb === 'read',
+          destructiveHint: tool.effect,
+          openWorldHint: false,
+        },
+      },
+      (args) => answer(() => api.callTool(name, args), onError),
+    );
+  }
+  server.registerTool(
+    'request_permission',
+    {
+      description:
+        'Asks the person for consent to a scope, such as files:write:/shared/notes.md. Waits for the answer, up to some minutes.',
+      inputSchema: permissionRequest,
+    },
+    (request) => answer(async () => ({ ...(await api.requestPermission(request)) }), onError),
+  );
+  return server;
+}
+
+/** A refusal is an answer that the agent can read and act on, not a failure of the protocol. */
+async function answer(
+  work: () => Promise<Record<string, unknown>>,
+  onError: (error: unknown) => void,
+): Promise<ToolAnswer> {
+  try {
+    const result = await work();
+    return { content: [{ type: 'text', text: JSON.stringify(result) }], structuredContent: result };
+  } catch (error) {
+    const known = asGloveboxError(error);
+    if (known.code === 'GB_INTERNAL') onError(error);
+    const { what, why, todo } = known;
+    return { isError: true, content: [{ type: 'text', text: `${known.code}: ${what} ${why} ${todo}` }] };
+  }
+}

@@ -1,0 +1,60 @@
+import { lookup } from 'node:dns/promises';
+import type { Duplex } from 'node:stream';
+import type { SidecarPolicy } from '../../pure/contracts/index.ts';
+import { createEgress, type EgressAudit, type EgressOptions, type EgressProxy } from '../egress/index.ts';
+import type { Grants } from './grants.ts';
+import { argumentsHash } from './operations/operations.ts';
+import type { OpenIntent, OperationFacts, OperationTrail } from './operation-trail.ts';
+import type { HostCertificate } from './session-authority.ts';
+import type { Stamp, Turns } from './turns.ts';
+
+export interface EgressOutOptions {
+  readonly policy: Pick<SidecarPolicy, 'egress' | 'placeholders'>;
+  readonly turns: Turns;
+  readonly grants: Grants;
+  readonly trail: OperationTrail;
+  readonly readSecret: EgressOptions['readSecret'];
+  readonly certificateFor: (host: string) => Promise<HostCertificate>;
+}
+
+/** The session's way out: the egress proxy, with what it may ask of this session. */
+export function openEgress(options: EgressOutOptions): EgressProxy {
+  const { policy, turns, grants, trail, readSecret, certificateFor } = options;
+  const emptyHash = argumentsHash({});
+  return createEgress<Stamp, OpenIntent>({
+    policy,
+    certificateFor,
+    readSecret,
+    stamp: () => turns.stamp(),
+    audit: auditOf(trail),
+    resolve: async (host) =>
+      (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address),
+    takeGrant: (stamp, scope) => grants.take(stamp.user, scope, emptyHash) !== null,
+  });
+}
+
+function auditOf(trail: OperationTrail): EgressAudit<Stamp, OpenIntent> {
+  const facts = (record: Parameters<EgressAudit<Stamp, OpenIntent>['event']>[0]): OperationFacts => ({
+    stamp: record.stamp,
+    operation: record.operation,
+    argsHash: null,
+    decision: record.decision,
+    rule: record.rule,
+    detail: [record.alert ? 'ALERT' : '', record.target, record.detail ?? '']
+      .filter((part) => part !== '')
+      .join(' '),
+    ...(record.secret === null ? {} : { secret: record.secret }),
+  });
+  return {
+    intent: (record) => trail.intent(facts(record)),
+    outcome: (intent, result, detail) => trail.outcome(intent, result, detail),
+    event: (record) => void trail.event(facts(record)),
+  };
+}
+
+/** Without a policy there is no way out: each connection is told so and closed. */
+export function refuseConnection(connection: Duplex): void {
+  connection.on('error', () => undefined);
+  connection.resume();
+  connection.end('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n');
+}

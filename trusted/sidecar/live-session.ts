@@ -1,0 +1,207 @@
+import type { Duplex } from 'node:stream';
+import {
+  limits,
+  type ControlMessage,
+  type EndReason,
+  type SidecarActivate,
+} from '../../pure/contracts/index.ts';
+import { LinkServer, type LinkEnd, type LinkEvent } from '../link/index.ts';
+import { AgentApi } from './agent/agent-api.ts';
+import { AgentServer } from './agent/agent-server.ts';
+import { linkCaller } from './agent/caller.ts';
+import { openEgress } from './egress-out.ts';
+import { Grants } from './grants.ts';
+import { CedarEngine } from './operations/cedar-engine.ts';
+import { Operations } from './operations/operations.ts';
+import { Permissions } from './operations/permissions.ts';
+import { OperationTrail } from './operation-trail.ts';
+import type { Report } from './report.ts';
+import type { Runtime } from './runtime.ts';
+import { CommandStdio, type CommandEnd } from './stdio/command-stdio.ts';
+import { Turns } from './turns.ts';
+import type { Warm } from './warm.ts';
+
+export interface LiveSessionOptions {
+  readonly warm: Warm;
+  readonly activate: SidecarActivate;
+  readonly socket: Duplex;
+  readonly report: Report;
+  readonly runtime: Runtime;
+  readonly onError: (error: unknown) => void;
+}
+
+const listen = [
+  { address: '127.0.0.1:9090', tunnel: 'api' },
+  { address: '127.0.0.1:3128', tunnel: 'egress' },
+];
+
+/** The parts of a session that is running: its link, its command's stdio, its doors. */
+export class LiveSession {
+  readonly #options: LiveSessionOptions;
+  readonly #turns = new Turns();
+  readonly #grants = new Grants(() => this.#turns.severalUsers);
+  readonly #permissions: Permissions;
+  readonly #agent: AgentServer;
+  readonly #egress: ReturnType<typeof openEgress>;
+  readonly #stdio: CommandStdio;
+  readonly #link: LinkServer;
+  #started = false;
+  #end: CommandEnd | undefined;
+  #failed = false;
+
+  constructor(options: LiveSessionOptions) {
+    this.#options = options;
+    const { warm, activate, runtime, report, onError } = options;
+    const { session, sandbox, self, trustDomain } = warm;
+    const { policy } = activate;
+    const engine = CedarEngine.prepare(policy.cedar, policy.generation);
+    const trail = new OperationTrail({ session, sandbox, store: warm.store, runtime });
+    const shared = { session, turns: this.#turns, grants: this.#grants, trail, tools: policy.tools, runtime };
+    const operations = new Operations({ ...shared, engine, provider: warm.provider });
+    this.#permissions = new Permissions({
+      ...shared,
+      sandbox,
+      self,
+      trustDomain,
+      requestConsent: warm.requestConsent,
+      consumeConsent: warm.consumeConsent,
+      verifyConsent: (token, expected, now) => warm.verifier.consent(token, expected, now),
+    });
+    const api = new AgentApi({
+      sessionName: activate.sessionName,
+      expiresAt: activate.expiresAt,
+      operations,
+      permissions: this.#permissions,
+      turns: this.#turns,
+      emit: ({ kind, text }) => warm.emit({ type: 'agent', sessionId: session, kind, text }),
+      runtime,
+    });
+    this.#agent = new AgentServer({
+      caller: linkCaller(session),
+      api,
+      // Its libraries weigh as much as the rest; a session whose agent never asks does without.
+      mcp: async () => (await import('./agent/mcp-endpoint.ts')).createMcpEndpoint(api, onError),
+      onError,
+    });
+    this.#egress = openEgress({
+      policy,
+      turns: this.#turns,
+      grants: this.#grants,
+      trail,
+      readSecret: warm.readSecret,
+      certificateFor: (host) => warm.authority.issue(host, runtime.now()),
+    });
+    this.#stdio = new CommandStdio({
+      terminal: activate.command.terminal,
+      stdin: activate.stdin,
+      logFd: activate.outputLogFd,
+      send: (command) => this.#link.send(command),
+      report: {
+        attached: (count) => report({ type: 'attached', count }),
+        detached: (attachId, foreground, orderly) =>
+          report({ type: 'detached', attachId, foreground, orderly }),
+      },
+      onError,
+      delay: (ms) => runtime.delay(ms),
+    });
+    warm.heed((message) => this.#heed(message));
+    this.#link = new LinkServer(options.socket, {
+      event: (event) => this.#event(event),
+      tunnel: (name, connection) => this.#tunnel(name, connection),
+      stdio: (id, name, stream) => id === 'main' && this.#started && this.#stdio.wire(name, stream),
+      ended: (end) => this.#linkEnded(end),
+    });
+    this.#link.send({ type: 'configure', listen });
+  }
+
+  attach(socket: Duplex, attachId: string, foreground: boolean): void {
+    this.#stdio.attach(socket, attachId, foreground);
+    this.#options.report({ type: 'handed', attachId });
+  }
+
+  signal(signal: number): void {
+    this.#link.send({ type: 'signal', id: 'main', signal });
+  }
+
+  /** The control plane says why it is over: everyone attached is told, then nothing is left. */
+  async finish(reason: EndReason): Promise<void> {
+    this.#failed = true;
+    await this.#stdio.finish(this.#end ?? { code: null, signal: null }, reason);
+    this.#link.send({ type: 'stop' });
+    this.#link.close();
+    this.#agent.close();
+    this.#egress.close();
+  }
+
+  #heed(message: ControlMessage): void {
+    switch (message.type) {
+      case 'turn-open':
+        return this.#turns.open(message.turn_id, message.user);
+      case 'turn-close':
+        return this.#turns.close(message.turn_id);
+      case 'consent':
+        return this.#permissions.heed(message);
+      case 'grant-revoked':
+        return this.#grants.revoke(message.grant_id);
+    }
+  }
+
+  #tunnel(name: string, connection: Duplex): boolean {
+    if (name === 'api') this.#agent.handle(connection);
+    else if (name === 'egress') this.#egress.handle(connection);
+    else return false;
+    return true;
+  }
+
+  #event(event: LinkEvent): void {
+    const { report, onError } = this.#options;
+    switch (event.type) {
+      case 'hello':
+      case 'heartbeat':
+        return;
+      case 'configured':
+        this.#start().catch(onError);
+        return;
+      case 'started':
+        return report({ type: 'started', pid: event.pid });
+      case 'exited':
+        if (event.id === 'main') this.#exited({ code: event.code, signal: event.signal }).catch(onError);
+        return;
+      case 'failed':
+        return this.#fail('start-failed', event.code, event.message);
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { activate, runtime } = this.#options;
+    const { argv, env, cwd, terminal } = activate.command;
+    await Promise.all([
+      activate.waitForAttach ? this.#stdio.watched : undefined,
+      // The control plane opens the turn before it activates; the bus may be slower than the channel.
+      Promise.race([this.#turns.opened, runtime.delay(limits.turnWait.value)]),
+    ]);
+    if (this.#started || this.#failed) return;
+    this.#started = true;
+    this.#link.send({ type: 'start', id: 'main', argv, env, cwd, terminal, fd3: null });
+  }
+
+  /** Told when those who wait for the output have all of it: nothing is taken down before. */
+  async #exited(end: CommandEnd): Promise<void> {
+    if (!this.#started || this.#end !== undefined)
+      return this.#fail('link-violation', 'EPROTO', 'an exit that was not one');
+    this.#end = end;
+    await this.#stdio.delivered();
+    this.#options.report({ type: 'exited', ...end });
+  }
+
+  #linkEnded(end: LinkEnd): void {
+    const reason = end.reason === 'closed' ? 'sandbox-died' : end.reason;
+    if (this.#end === undefined) this.#fail(reason, 'link', end.detail);
+  }
+
+  #fail(reason: EndReason, code: string, detail: string): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#options.report({ type: 'failed', reason, code, detail });
+  }
+}

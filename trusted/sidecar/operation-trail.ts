@@ -1,0 +1,140 @@
+import {
+  asGrantId,
+  auditRecord,
+  auditText,
+  GloveboxError,
+  limits,
+  type AuditRecord,
+  type GrantId,
+  type SandboxId,
+  type SessionId,
+} from '../../pure/contracts/index.ts';
+import type { Runtime } from './runtime.ts';
+import type { Stamp } from './turns.ts';
+
+/** What is written down of one operation, without what every record of this session has. */
+export interface OperationFacts {
+  readonly stamp: Stamp | null;
+  /** `files.write`, `egress.POST`, `consent.request`. */
+  readonly operation: string;
+  readonly argsHash: string | null;
+  readonly scope?: string;
+  readonly grant?: GrantId | null;
+  readonly decision: 'allow' | 'deny' | 'ask';
+  readonly rule: string;
+  readonly detail?: string;
+  /** The secret that the operation will use: the broker hands it out against this record only. */
+  readonly secret?: string;
+}
+
+export interface OpenIntent {
+  readonly facts: OperationFacts;
+  readonly id: string;
+  /** Where the stream has it. */
+  readonly sequence: number;
+}
+
+export interface TrailOptions {
+  readonly session: SessionId;
+  readonly sandbox: SandboxId;
+  /** Resolves when the bytes are stored, with their place in the stream. */
+  readonly store: (record: Uint8Array) => Promise<number>;
+  readonly runtime: Runtime;
+}
+
+/** This session's records. An intent is stored before its effect (R42); where that fails the effect must not happen. */
+export class OperationTrail {
+  readonly #options: TrailOptions;
+  #window = 0;
+  #inWindow = 0;
+  #unrecorded = 0;
+
+  constructor(options: TrailOptions) {
+    this.#options = options;
+  }
+
+  async intent(facts: OperationFacts): Promise<OpenIntent> {
+    const record = this.#record('intent', facts);
+    return { facts, id: record.id, sequence: await this.#store(record) };
+  }
+
+  /** The effect has happened (or not, or who knows): a record that cannot be stored is left to be found open. */
+  async outcome(intent: OpenIntent, outcome: 'ok' | 'error' | 'unknown', detail?: string): Promise<void> {
+    const { facts } = intent;
+    const record = this.#record('outcome', { ...facts, ...(detail === undefined ? {} : { detail }) });
+    await this.#tryStore({ ...record, intent: intent.id, outcome });
+  }
+
+  /** A refusal, or another thing that stands alone. One that cannot be recorded is refused all the same. */
+  async event(facts: OperationFacts): Promise<void> {
+    if (!this.#fitsWindow()) return;
+    const note =
+      this.#unrecorded === 0 ? {} : { detail: `${this.#unrecorded} further refusals before this one` };
+    this.#unrecorded = 0;
+    const record = this.#record('event', { ...facts, ...note });
+    await this.#tryStore(facts.decision === 'allow' ? record : { ...record, outcome: 'denied' });
+  }
+
+  /** An agent in a loop must not fill the stream that effects wait for. */
+  #fitsWindow(): boolean {
+    const window = Math.floor(this.#options.runtime.now() / 60_000);
+    if (window !== this.#window) {
+      this.#window = window;
+      this.#inWindow = 0;
+    }
+    this.#inWindow += 1;
+    if (this.#inWindow <= limits.refusalsAudited.value) return true;
+    this.#unrecorded += 1;
+    return false;
+  }
+
+  #record(kind: AuditRecord['kind'], facts: OperationFacts): AuditRecord {
+    const { session, sandbox, runtime } = this.#options;
+    return {
+      version: 1,
+      id: runtime.newId(),
+      session,
+      turn: facts.stamp?.turnId ?? null,
+      user: facts.stamp?.user ?? null,
+      sandbox,
+      component: 'sidecar',
+      kind,
+      operation: auditText(facts.operation).slice(0, 200),
+      args_hash: facts.argsHash,
+      ...(facts.scope === undefined ? {} : { scope: auditText(facts.scope) }),
+      ...(facts.grant === undefined || facts.grant === null ? {} : { grant: asGrantId(facts.grant) }),
+      decision: facts.decision,
+      rule: auditText(facts.rule).slice(0, 200),
+      ...(facts.secret === undefined ? {} : { secret: facts.secret }),
+      ...(facts.detail === undefined ? {} : { detail: auditText(facts.detail) }),
+      time: new Date(runtime.now()).toISOString(),
+    };
+  }
+
+  async #tryStore(record: AuditRecord): Promise<void> {
+    try {
+      await this.#store(record);
+    } catch (error) {
+      const code = error instanceof GloveboxError ? error.code : 'unexpected';
+      this.#options.runtime.log(`a record of ${record.operation} is not stored (${code})`);
+    }
+  }
+
+  async #store(record: AuditRecord): Promise<number> {
+    const parsed = auditRecord.safeParse(record);
+    if (!parsed.success) {
+      const place = parsed.error.issues[0]?.path.map(String).join('.') ?? '';
+      throw new GloveboxError('GB_AUDIT_UNAVAILABLE', { detail: `a record is not well-formed (${place})` });
+    }
+    try {
+      return await this.#options.store(Buffer.from(JSON.stringify(parsed.data)));
+    } catch (error) {
+      if (error instanceof GloveboxError && error.code === 'GB_AUDIT_UNAVAILABLE') throw error;
+      throw new GloveboxError(
+        'GB_AUDIT_UNAVAILABLE',
+        { detail: 'the bus does not store it' },
+        { cause: error },
+      );
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import {
+  policySetTextToParts,
+  policyToJson,
+  preparsePolicySet,
+  statefulIsAuthorized,
+} from '@cedar-policy/cedar-wasm/nodejs';
+import { GloveboxError } from '../../../pure/contracts/index.ts';
+import { cedarRequest } from '../../../pure/compile/index.ts';
+import type { PolicyEngine, PolicyQuestion, PolicyVerdict } from '../../../pure/policy/index.ts';
+
+/** What the decision takes of the library, so that a test can be the library that fails. */
+export interface CedarLibrary {
+  readonly preparsePolicySet: typeof preparsePolicySet;
+  readonly statefulIsAuthorized: typeof statefulIsAuthorized;
+}
+
+const library: CedarLibrary = { preparsePolicySet, statefulIsAuthorized };
+
+/**
+ * The embedded engine. A policy set is prepared once for each generation. An error in any diagnostics means deny: Cedar
+ * skips a policy that errors, a forbidding one too.
+ */
+export class CedarEngine implements PolicyEngine {
+  readonly #set: string;
+  readonly #cedar: CedarLibrary;
+
+  private constructor(set: string, cedar: CedarLibrary) {
+    this.#set = set;
+    this.#cedar = cedar;
+  }
+
+  static prepare(text: string, generation: number, cedar: CedarLibrary = library): CedarEngine {
+    const set = `generation-${generation}`;
+    const answer = cedar.preparsePolicySet(set, { staticPolicies: byId(text) });
+    if (answer.type !== 'success') throw unusable(answer.errors[0]?.message ?? 'it cannot be parsed');
+    return new CedarEngine(set, cedar);
+  }
+
+  decide(question: PolicyQuestion): Promise<PolicyVerdict> {
+    try {
+      const free = this.#ask(question, false);
+      if (free.decision !== 'deny' || free.rule !== nothing.rule) return Promise.resolve(free);
+      const granted = this.#ask(question, true);
+      return Promise.resolve(
+        granted.decision === 'allow' ? { decision: 'ask', rule: granted.rule } : granted,
+      );
+    } catch {
+      // Whatever it threw: a decision that was not made is a denial (invariant 8).
+      return Promise.resolve(failed);
+    }
+  }
+
+  #ask(question: PolicyQuestion, granted: boolean): PolicyVerdict {
+    const request = cedarRequest(question, granted);
+    if (request === undefined) return { decision: 'deny', rule: 'scope.unreadable' };
+    const answer = this.#cedar.statefulIsAuthorized({ ...request, preparsedPolicySetId: this.#set });
+    if (answer.type !== 'success') return failed;
+    const { decision, diagnostics } = answer.response;
+    if (diagnostics.errors.length > 0) return failed;
+    const [rule] = [...diagnostics.reason].sort();
+    if (decision === 'allow' && rule !== undefined) return { decision: 'allow', rule };
+    if (decision !== 'deny') return failed;
+    return rule === undefined ? nothing : { decision: 'deny', rule };
+  }
+}
+
+const failed: PolicyVerdict = { decision: 'deny', rule: 'engine.failed' };
+const nothing: PolicyVerdict = { decision: 'deny', rule: 'tools.none' };
+
+/** Policies under the names that they carry as `@id`, so that a decision can be traced to its line of the document. */
+function byId(text: string): Record<string, string> {
+  const parts = policySetTextToParts(text);
+  if (parts.type !== 'success') throw unusable(parts.errors[0]?.message ?? 'it cannot be parsed');
+  if (parts.policy_templates.length > 0) throw unusable('it holds a template');
+  const named: Record<string, string> = {};
+  for (const policy of parts.policies) {
+    const read = policyToJson(policy);
+    const id = read.type === 'success' ? read.json.annotations?.['id'] : undefined;
+    if (typeof id !== 'string' || id === '' || Object.hasOwn(named, id))
+      throw unusable('a policy has no name of its own');
+    named[id] = policy;
+  }
+  return named;
+}
+
+const unusable = (detail: string): GloveboxError =>
+  new GloveboxError('GB_POLICY_INVALID', {
+    file: 'compiled policy',
+    line: 0,
+    column: 0,
+    detail,
+    todo: 'This is a defect of Glovebox; please report it.',
+  });

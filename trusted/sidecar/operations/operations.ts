@@ -1,0 +1,207 @@
+import { createHash } from 'node:crypto';
+import {
+  asGloveboxError,
+  GloveboxError,
+  limits,
+  parseUntrusted,
+  providerReply,
+  toolDefinitions,
+  toolName,
+  toolScope,
+  untrusted,
+  type ErrorCode,
+  type ProviderReply,
+  type SessionId,
+  type ToolDefinition,
+  type Untrusted,
+} from '../../../pure/contracts/index.ts';
+import {
+  canonicalJson,
+  decideOperation,
+  scopeConcerns,
+  type OperationDecision,
+  type PolicyEngine,
+  type PolicyVerdict,
+} from '../../../pure/policy/index.ts';
+import type { Grants } from '../grants.ts';
+import type { OpenIntent, OperationFacts, OperationTrail } from '../operation-trail.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Stamp, Turns } from '../turns.ts';
+
+export interface ProviderPort {
+  /** One request; rejects where there is no answer. `undelivered` tells apart what surely reached nobody. */
+  request(domain: string, operation: string, payload: Uint8Array): Promise<Uint8Array>;
+  undelivered(error: unknown): boolean;
+}
+
+export interface OperationsOptions {
+  readonly session: SessionId;
+  readonly turns: Turns;
+  readonly grants: Grants;
+  readonly engine: PolicyEngine;
+  readonly trail: OperationTrail;
+  readonly provider: ProviderPort;
+  readonly tools: { readonly allow: readonly string[]; readonly ask: readonly string[] };
+  readonly runtime: Runtime;
+}
+
+export interface PermittedTool {
+  readonly tool: ToolDefinition;
+  readonly name: string;
+  readonly decision: 'allow' | 'ask';
+}
+
+export const argumentsHash = (args: unknown): string =>
+  createHash('sha256').update(canonicalJson(args)).digest('hex');
+
+/** The way of every tool call: stamp, policy, consent, intent, provider, outcome. In this order, and no other way. */
+export class Operations {
+  readonly #options: OperationsOptions;
+  #underWay = 0;
+
+  constructor(options: OperationsOptions) {
+    this.#options = options;
+  }
+
+  /** What the policy says anything about; the rest does not exist for the agent. */
+  permitted(): readonly PermittedTool[] {
+    const { allow, ask } = this.#options.tools;
+    return toolDefinitions.flatMap((tool): PermittedTool[] => {
+      const concerns = (pattern: string): boolean => scopeConcerns(pattern, tool.domain, tool.scopeVerb);
+      const decision = allow.some(concerns) ? 'allow' : ask.some(concerns) ? 'ask' : undefined;
+      return decision === undefined ? [] : [{ tool, name: toolName(tool), decision }];
+    });
+  }
+
+  async call(name: string, given: Untrusted): Promise<Record<string, unknown>> {
+    // Before anything is waited for: the turn of its arrival is the operation's, whatever opens meanwhile (R36).
+    const stamp = this.#options.turns.stamp();
+    if (this.#underWay >= limits.operationsAtOnce.value) {
+      throw new GloveboxError('GB_LIMIT_REACHED', {
+        limit: 'operationsAtOnce',
+        detail: `${this.#underWay} operations of this session are under way`,
+      });
+    }
+    this.#underWay += 1;
+    try {
+      return await this.#call(name, given, stamp);
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  async #call(name: string, given: Untrusted, stamp: Stamp | null): Promise<Record<string, unknown>> {
+    const tool = this.permitted().find((permitted) => permitted.name === name)?.tool;
+    if (tool === undefined) {
+      await this.#refused({
+        stamp,
+        operation: `tool.${name.slice(0, 100)}`,
+        argsHash: null,
+        decision: 'deny',
+        rule: 'tools.none',
+      });
+      throw new GloveboxError('GB_NOT_FOUND', { what: 'such tool', detail: 'the policy names none of it' });
+    }
+    const args = parseUntrusted(tool.input, given, 'The arguments');
+    const scope = toolScope(tool, args);
+    const argsHash = argumentsHash(args);
+    const decided = await this.#decide(scope, argsHash, stamp);
+    const facts: OperationFacts = {
+      stamp,
+      operation: `${tool.domain}.${tool.operation}`,
+      argsHash,
+      scope,
+      decision: decided.decision,
+      rule: decided.rule,
+      ...(decided.decision === 'allow' ? { grant: decided.grant } : {}),
+    };
+    if (decided.decision !== 'allow') {
+      await this.#refused(facts);
+      throw refusal(decided, scope);
+    }
+    const intent = await this.#options.trail.intent(facts);
+    return await this.#carryOut(tool, args, intent);
+  }
+
+  async #decide(scope: string, argsHash: string, stamp: Stamp | null): Promise<OperationDecision> {
+    const { grants, session } = this.#options;
+    const verdict =
+      stamp === null ? noVerdict : await this.#verdict({ sessionId: session, user: stamp.user, scope });
+    return decideOperation({
+      person: stamp !== null,
+      verdict,
+      takeGrant: () => (stamp === null ? null : grants.take(stamp.user, scope, argsHash)),
+    });
+  }
+
+  /** Slow is failed (R40). */
+  async #verdict(question: Parameters<PolicyEngine['decide']>[0]): Promise<PolicyVerdict> {
+    const { engine, runtime } = this.#options;
+    try {
+      return await Promise.race([
+        engine.decide(question),
+        runtime.delay(limits.policyDecision.value).then(() => noVerdict),
+      ]);
+    } catch {
+      return noVerdict;
+    }
+  }
+
+  async #carryOut(
+    tool: ToolDefinition,
+    args: Record<string, unknown>,
+    intent: OpenIntent,
+  ): Promise<Record<string, unknown>> {
+    const { trail, provider } = this.#options;
+    const payload = Buffer.from(JSON.stringify({ callId: intent.id, args }));
+    let reply: ProviderReply;
+    try {
+      const answer = await provider.request(tool.domain, tool.operation, payload);
+      reply = parseUntrusted(providerReply, parseJson(answer), 'The provider’s answer');
+    } catch (error) {
+      const known = asGloveboxError(error);
+      await trail.outcome(intent, provider.undelivered(error) ? 'error' : 'unknown', known.code);
+      throw new GloveboxError(
+        'GB_UPSTREAM_FAILED',
+        {
+          what: `The ${tool.domain} provider`,
+          detail: known.code === 'GB_INTERNAL' ? 'it failed' : known.why,
+        },
+        { cause: error },
+      );
+    }
+    if (reply.ok) {
+      await trail.outcome(intent, 'ok');
+      return reply.result;
+    }
+    await trail.outcome(intent, 'error', reply.error.code);
+    const { code, message } = reply.error;
+    throw new GloveboxError('GB_TOOL_FAILED', { tool: toolName(tool), reason: code, detail: message });
+  }
+
+  async #refused(facts: OperationFacts): Promise<void> {
+    await this.#options.trail.event(facts);
+  }
+}
+
+const noVerdict: PolicyVerdict = { decision: 'deny', rule: 'engine.failed' };
+
+function refusal(
+  decided: { readonly decision: 'ask' | 'deny'; readonly rule: string },
+  scope: string,
+): GloveboxError {
+  const code: ErrorCode = decided.decision === 'ask' ? 'GB_CONSENT_REQUIRED' : 'GB_POLICY_DENIED';
+  const todo =
+    decided.rule === 'turn.none'
+      ? 'Nothing is done without a person’s open turn; wait for the person’s next input.'
+      : 'Do without it, or ask the person to change the policy.';
+  return new GloveboxError(code, { scope, operation: scope, rule: decided.rule, todo });
+}
+
+function parseJson(bytes: Uint8Array): Untrusted {
+  try {
+    return untrusted(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  } catch {
+    return untrusted(undefined);
+  }
+}

@@ -1,0 +1,146 @@
+import type { JSONWebKeySet } from 'jose';
+import { z } from 'zod';
+import {
+  asSandboxId,
+  asSessionId,
+  asTrustDomain,
+  auditSubject,
+  controlSubject,
+  eventsSubject,
+  GloveboxError,
+  providerSubject,
+  Secret,
+  secretRoutes,
+  spiffeId,
+  workloadRoutes,
+  type ControlMessage,
+  type SandboxId,
+  type SessionId,
+  type SidecarBootstrap,
+  type SpiffeId,
+  type TrustDomain,
+} from '../../pure/contracts/index.ts';
+import { BusConnection, isUndelivered, publishIntent } from '../bus/index.ts';
+import { TokenVerifier } from '../tokens/index.ts';
+import { joinWorkload, RouteClient } from '../workload-http/index.ts';
+import { ControlInbox } from './control-inbox.ts';
+import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
+import type { ProviderPort } from './operations/operations.ts';
+import type { Runtime } from './runtime.ts';
+import { SessionAuthority } from './session-authority.ts';
+
+/** The longest session there may be, and a day. */
+const authorityLifetimeMs = 31 * 86_400_000;
+
+const keySet = z.object({ keys: z.array(z.looseObject({ kty: z.string(), kid: z.string() })) });
+
+/** What a sidecar has before a run asks for it: identity, bus, keys to verify with, the session's own authority. */
+export interface Warm {
+  readonly session: SessionId;
+  readonly sandbox: SandboxId;
+  readonly self: SpiffeId;
+  readonly trustDomain: TrustDomain;
+  readonly authority: SessionAuthority;
+  readonly verifier: TokenVerifier;
+  readonly provider: ProviderPort;
+  readonly store: (record: Uint8Array) => Promise<number>;
+  readonly emit: (event: object) => Promise<void>;
+  readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
+  readonly consumeConsent: (token: string) => Promise<string>;
+  readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
+  /** Where verified words of the control plane go, from the first one on. */
+  heed(handle: (message: ControlMessage) => void): void;
+  close(): Promise<void>;
+}
+
+/** Everything that does not wait for another goes at once. `lost` is called when identity or bus is gone for good. */
+export async function warmUp(
+  bootstrap: SidecarBootstrap,
+  runtime: Runtime,
+  lost: (why: string) => void,
+): Promise<Warm> {
+  const session = asSessionId(bootstrap.sessionId);
+  const sandbox = asSandboxId(bootstrap.sandboxId);
+  const trustDomain = asTrustDomain(bootstrap.trustDomain);
+  const self = spiffeId(trustDomain, { kind: 'sidecar', session });
+  const verifier = new TokenVerifier(publicKeysOf(bootstrap));
+  const [authority, identity] = await Promise.all([
+    SessionAuthority.create(session, runtime.now(), authorityLifetimeMs),
+    joinWorkload({ ...bootstrap, trustDomain, expectedId: self }),
+  ]);
+  const svid = identity.current();
+  const bus = await BusConnection.connect({ address: bootstrap.bus, svid, identity: svid.identity });
+  identity.onRotate((next) => {
+    bus.rotate(next).catch((error: unknown) => {
+      runtime.log(
+        `the bus does not take the renewed certificate: ${error instanceof Error ? error.message : ''}`,
+      );
+    });
+  });
+  identity.onEnd((reason) => lost(reason.message));
+  void bus.lost.then((error) => lost(error.message));
+
+  const early: ControlMessage[] = [];
+  let handle: (message: ControlMessage) => void = (message) => void early.push(message);
+  const inbox = new ControlInbox({
+    session,
+    verify: (token) => verifier.verify('control', token),
+    handle: (message) => handle(message),
+  });
+  await bus.subscribe(controlSubject(session), (message) => inbox.receive(message.data));
+
+  const controlPlane = RouteClient.withIdentity(
+    workloadRoutes,
+    () => bootstrap.workloadApi,
+    identity,
+    'control-plane',
+  );
+  const broker = RouteClient.withIdentity(
+    secretRoutes,
+    () => bootstrap.secretBroker,
+    identity,
+    'secret-broker',
+  );
+  return {
+    session,
+    sandbox,
+    self,
+    trustDomain,
+    authority,
+    verifier,
+    provider: {
+      request: async (domain, operation, payload) =>
+        (await bus.request(providerSubject(domain, operation, session), payload)).data,
+      undelivered: isUndelivered,
+    },
+    store: async (record) =>
+      (
+        await publishIntent(bus, auditSubject(session, 'sidecar'), record, {
+          newMessageId: () => runtime.newId(),
+        })
+      ).sequence,
+    emit: (event) => bus.publish(eventsSubject(session), JSON.stringify(event)),
+    requestConsent: (body) => controlPlane.call('requestConsent', { params: { session }, body }),
+    consumeConsent: async (token) =>
+      (await controlPlane.call('consumeConsent', { params: { session }, body: { token } })).grantId,
+    readSecret: async (secret, intentSeq) =>
+      new Secret((await broker.call('readSecret', { body: { secret, intentSeq } })).value),
+    heed(next) {
+      handle = next;
+      for (const message of early.splice(0)) next(message);
+    },
+    async close() {
+      identity.close();
+      controlPlane.close();
+      broker.close();
+      await bus.abort();
+    },
+  };
+}
+
+function publicKeysOf(bootstrap: SidecarBootstrap): JSONWebKeySet {
+  const parsed = keySet.safeParse(bootstrap.publicKeys);
+  if (!parsed.success)
+    throw new GloveboxError('GB_INTERNAL', { detail: 'the public keys are not a key set' });
+  return parsed.data;
+}
