@@ -4,8 +4,10 @@ import type { IdentityStore, IssuedSerial } from '../../trusted/identity/index.t
 
 export interface OpenedIdentityStore {
   readonly store: IdentityStore;
-  /** The same state as another process sees it, or as it is after a restart. Undefined where there is none. */
-  readonly reopen?: () => Promise<IdentityStore>;
+  /** The same state as another replica sees it at the same time; for adapters that several processes use. */
+  readonly second?: IdentityStore;
+  /** The state as it is after the process ended and started again. Undefined where it lives in the process only. */
+  readonly restart?: () => Promise<IdentityStore>;
   close(): Promise<void>;
 }
 
@@ -39,7 +41,7 @@ export function identityStoreContract(name: string, open: () => Promise<OpenedId
 
     it('[R6] of 100 that race for a hash exactly one has it', async () => {
       await store.insertHash('h1', binding);
-      const second = (await opened.reopen?.()) ?? store;
+      const second = opened.second ?? store;
       const uses = await Promise.all(
         Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? store : second).consumeHash('h1')),
       );
@@ -89,7 +91,7 @@ export function identityStoreContract(name: string, open: () => Promise<OpenedId
 
     it('[R4] of 100 renewals that race one is recorded, and the lineage is revoked', async () => {
       await store.beginLineage('l1', serial('a1'));
-      const second = (await opened.reopen?.()) ?? store;
+      const second = opened.second ?? store;
       const outcomes = await Promise.all(
         Array.from({ length: 100 }, (_, i) =>
           (i % 2 === 0 ? store : second).renewSerial('a1', serial(`n${i}`), 1),
@@ -146,8 +148,8 @@ export function identityStoreContract(name: string, open: () => Promise<OpenedId
       await store.consumeHash('h1');
       await store.beginLineage('l1', serial('a1'));
       await store.renewSerial('a1', serial('a2'), 1);
-      if (opened.reopen === undefined) return context.skip('this adapter lives in its process only');
-      const again = await opened.reopen();
+      if (opened.restart === undefined) return context.skip('this adapter lives in its process only');
+      const again = await opened.restart();
       expect(await again.consumeHash('h1')).toEqual({ state: 'used' });
       expect(await again.renewSerial('a1', serial('a3'), 2)).toMatchObject({ state: 'revoked' });
     });
