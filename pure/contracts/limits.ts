@@ -36,6 +36,20 @@ export const limits = {
     bounds: 'lifetime of an SVID',
     reached: 'the connection ends unless renewed',
   },
+  changesCompared: {
+    value: 268_435_456,
+    unit: 'bytes',
+    owner: 'changes',
+    bounds: 'a staged file that is compared with the host\u2019s',
+    reached: 'it counts as modified',
+  },
+  changesListed: {
+    value: 50_000,
+    unit: 'count',
+    owner: 'changes',
+    bounds: 'staged changes in one list',
+    reached: 'the list says that it is cut',
+  },
   consentTokenLifetime: {
     value: 300_000,
     unit: 'ms',
@@ -84,6 +98,20 @@ export const limits = {
     owner: 'cli',
     bounds: 'how long a command waits for the control plane to start',
     reached: 'GB_DAEMON_UNREACHABLE',
+  },
+  diffFile: {
+    value: 1_048_576,
+    unit: 'bytes',
+    owner: 'changes',
+    bounds: 'a file shown in a diff',
+    reached: 'named, not shown',
+  },
+  diffText: {
+    value: 8_388_608,
+    unit: 'bytes',
+    owner: 'changes',
+    bounds: 'a whole diff',
+    reached: 'the rest is left out, and said so',
   },
   egressCertificates: {
     value: 256,

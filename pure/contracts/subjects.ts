@@ -122,21 +122,17 @@ export const subjects = {
     ['control-plane'],
   ),
   consumerCreate: streamApi(
-    `$JS.API.CONSUMER.CREATE.${auditStream}.${auditConsumer}`,
-    'Creates the one durable consumer.',
+    `$JS.API.CONSUMER.CREATE.${auditStream}.*`,
+    'An ordered consumer, which starts where the store ends.',
     ['control-plane'],
   ),
-  consumerInfo: streamApi(`$JS.API.CONSUMER.INFO.${auditStream}.${auditConsumer}`, 'Its state.', [
-    'control-plane',
-  ]),
+  consumerDelete: streamApi(`$JS.API.CONSUMER.DELETE.${auditStream}.*`, 'Ends it.', ['control-plane']),
+  consumerInfo: streamApi(`$JS.API.CONSUMER.INFO.${auditStream}.*`, 'Its state.', ['control-plane']),
   consumerNext: streamApi(
-    `$JS.API.CONSUMER.MSG.NEXT.${auditStream}.${auditConsumer}`,
+    `$JS.API.CONSUMER.MSG.NEXT.${auditStream}.*`,
     'The next records, in stream order.',
     ['control-plane'],
   ),
-  consumerAck: streamApi(`$JS.ACK.${auditStream}.${auditConsumer}.>`, 'A record is in the store.', [
-    'control-plane',
-  ]),
   /** The broker checks the intent that a sidecar names, by its sequence (DESIGN, invariant 7). */
   recordBySequence: streamApi(`$JS.API.STREAM.MSG.GET.${auditStream}`, 'One stored record by its sequence.', [
     'control-plane',

@@ -50,6 +50,7 @@ export class BusConnection {
   readonly #options: BusConnectionOptions;
   readonly #entries = new Set<Entry>();
   readonly #retiring = new Set<Promise<void>>();
+  readonly #onRotated = new Set<() => void>();
   #current: Generation;
   #rotating: Promise<void> = Promise.resolve();
   #closed = false;
@@ -127,6 +128,12 @@ export class BusConnection {
     return this.#use('the bus', ({ nc }) => work(nc));
   }
 
+  /** Told after each rotation, for what runs in `use` without an end; returns how to stop. */
+  onRotated(listener: () => void): () => void {
+    this.#onRotated.add(listener);
+    return () => this.#onRotated.delete(listener);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#rotating;
@@ -172,6 +179,7 @@ export class BusConnection {
     this.#watch(next);
     const retiring = old.retire(left).finally(() => this.#retiring.delete(retiring));
     this.#retiring.add(retiring);
+    for (const listener of [...this.#onRotated]) listener();
   }
 
   #watch(generation: Generation): void {

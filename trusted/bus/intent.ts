@@ -4,36 +4,104 @@ import {
   RetentionPolicy,
   StorageType,
   DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
   type PubAck,
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { auditPattern, auditStream, GloveboxError, limits } from '../../pure/contracts/index.ts';
+import {
+  auditConsumer,
+  auditPattern,
+  auditStream,
+  GloveboxError,
+  limits,
+} from '../../pure/contracts/index.ts';
 import type { BusConnection } from './connection.ts';
 import { busFailure } from './failures.ts';
 
 /**
  * The stream of audit records, by the control plane. When it is full of what the writer has not stored, publishing fails,
- * and so does what wanted to be recorded (`discard: new`, R42); nothing ever leaves it by age.
+ * and so does what wanted to be recorded (`discard: new`, R42); nothing leaves it by age. A stream that is made anew (its
+ * folder was lost) goes on after `lastSeq`, the last that the store has, so that no number is used twice. Returns the last
+ * sequence of the stream.
  */
-export async function ensureAuditStream(bus: BusConnection): Promise<void> {
-  await bus.use(async (nc) => {
-    const manager = await jetstreamManager(nc, { checkAPI: false });
-    const config = {
-      name: auditStream,
-      subjects: [auditPattern],
-      storage: StorageType.File,
-      retention: RetentionPolicy.Limits,
-      discard: DiscardPolicy.New,
-      max_bytes: limits.auditStream.value,
-      max_msg_size: limits.auditRecord.value,
-      deny_delete: true,
-      num_replicas: 1,
-    };
+export async function ensureAuditStream(bus: BusConnection, lastSeq = 0): Promise<number> {
+  return bus.use(async (nc) => {
+    const { streams } = await jetstreamManager(nc, { checkAPI: false });
     try {
-      await manager.streams.add(config);
+      return (await streams.info(auditStream)).state.last_seq;
     } catch (error) {
-      throw busFailure(error, auditStream);
+      if (!isNotFound(error)) throw busFailure(error, auditStream);
     }
+    const made = await streams.add({
+      ...auditStreamConfig,
+      ...(lastSeq === 0 ? {} : { first_seq: lastSeq + 1 }),
+    });
+    return Math.max(lastSeq, made.state.last_seq);
+  });
+}
+
+const auditStreamConfig = {
+  name: auditStream,
+  subjects: [auditPattern],
+  storage: StorageType.File,
+  retention: RetentionPolicy.Limits,
+  discard: DiscardPolicy.New,
+  max_bytes: limits.auditStream.value,
+  max_msg_size: limits.auditRecord.value,
+  deny_delete: true,
+  num_replicas: 1,
+};
+
+export interface StreamRecord extends StoredRecord {
+  /** When the stream took it. */
+  readonly time: Date;
+}
+
+/**
+ * Reads the stream from a sequence on, in its order and without a gap, to `take`, until `signal`. Nothing is acknowledged:
+ * how far it got is for the receiver to remember, together with what it made of it. Returns at each rotation of the
+ * connection too, to be called again.
+ */
+export async function readStream(
+  bus: BusConnection,
+  fromSeq: number,
+  take: (record: StreamRecord) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  await bus.use(async (nc) => {
+    const consumer = await jetstream(nc).consumers.get(auditStream, {
+      name_prefix: auditConsumer,
+      opt_start_seq: fromSeq,
+    });
+    const messages = await consumer.consume({ max_messages: 500 });
+    const stop = (): void => messages.stop();
+    const forget = bus.onRotated(stop);
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      if (signal.aborted) return;
+      for await (const message of messages) {
+        take({
+          subject: message.subject,
+          sequence: message.seq,
+          data: message.data,
+          time: new Date(message.timestamp),
+        });
+      }
+    } finally {
+      forget();
+      signal.removeEventListener('abort', stop);
+      // With the connection gone the consumer ends by itself.
+      await consumer.delete().catch(() => false);
+    }
+  });
+}
+
+/** Lets the stream forget what is in the store, up to `sequence`. */
+export async function trimStream(bus: BusConnection, sequence: number): Promise<void> {
+  await bus.use(async (nc) => {
+    const { streams } = await jetstreamManager(nc, { checkAPI: false });
+    await streams.purge(auditStream, { seq: sequence + 1 });
   });
 }
 
@@ -113,3 +181,6 @@ export async function readStored(bus: BusConnection, sequence: number): Promise<
 }
 
 const unavailable = (detail: string): GloveboxError => new GloveboxError('GB_AUDIT_UNAVAILABLE', { detail });
+
+const isNotFound = (error: unknown): boolean =>
+  error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound;

@@ -124,15 +124,19 @@ export interface TestBus {
   /** Serial numbers, lower-case hex. */
   readonly revoked: Set<string>;
   connect(workload: Workload, options?: LeafOptions): Promise<BusConnection>;
+  /** Ends the clients only. */
+  abandon(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface TestBusOptions {
   readonly authorizer?: Partial<AuthorizerOptions>;
+  /** Of a bus before; kept on close. */
+  readonly folder?: string;
 }
 
 export async function startTestBus(options: TestBusOptions = {}): Promise<TestBus> {
-  const folder = await mkdtemp(join(tmpdir(), 'glovebox-bus-'));
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'glovebox-bus-')));
   const ca = await createTestCa();
   const keys = createBusKeys();
   const server = await NatsServer.start({
@@ -159,6 +163,10 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
     }),
   });
   const open = new Set<BusConnection>();
+  const abandon = async (): Promise<void> => {
+    await Promise.all([...open].map((connection) => connection.abort()));
+    await callout.close();
+  };
   return {
     ca,
     keys,
@@ -176,11 +184,11 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
       open.add(connection);
       return connection;
     },
+    abandon,
     close: async () => {
-      await Promise.all([...open].map((connection) => connection.abort()));
-      await callout.close();
+      await abandon();
       await server.stop();
-      await rm(folder, { recursive: true, force: true });
+      if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
   };
 }
