@@ -30,13 +30,12 @@ export async function parseArguments(argv: readonly string[]): Promise<number> {
       exitCode = await entry.run(words, given.at(-2) as Record<string, unknown>);
     });
   }
-  program.action(async () => {
-    if (program.opts()['version'] === true)
-      exitCode = await (await import('./commands/version.ts')).version({});
-    else program.outputHelp();
-  });
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    if (argv.length === 0) program.outputHelp();
+    else
+      await program.parseAsync(argv[0] === '-V' || argv[0] === '--version' ? ['version'] : argv, {
+        from: 'user',
+      });
   } catch (error) {
     if (error instanceof CommanderError) return commanderExit(error);
     throw error;
@@ -48,12 +47,15 @@ export async function parseArguments(argv: readonly string[]): Promise<number> {
 function option([flags, description, many]: CommandEntry['options'][number]): Option {
   const made = new Option(flags, description);
   if (many === undefined) return made;
-  return made.default([], 'none').argParser((value: string, before: string[]) => [...before, value]);
+  return made.argParser((value: string, before?: readonly string[]) => [...(before ?? []), value]);
 }
 
 function commanderExit(error: CommanderError): number {
   if (error.exitCode === 0) return 0;
-  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const [first = '', ...rest] = error.message
+    .replace(/^error: /, '')
+    .replace(/\.$/m, '')
+    .split('\n');
   throw new GloveboxError('GB_USAGE', {
     detail: first,
     hint: rest.join(' ').trim() || 'It is one of its options or arguments.',

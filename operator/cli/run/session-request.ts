@@ -12,8 +12,8 @@ export interface RunOptions {
   readonly interactive?: boolean;
   readonly tty?: boolean;
   readonly name?: string;
-  readonly env: readonly string[];
-  readonly envPlain: readonly string[];
+  readonly env?: readonly string[];
+  readonly envPlain?: readonly string[];
   readonly detach?: boolean;
   readonly workspace?: string;
   readonly json?: boolean;
@@ -38,7 +38,7 @@ export function sessionRequest(
   return {
     command: [...command],
     workspace: resolve(options.workspace ?? '.'),
-    env: agentEnvironment(options.env, options.envPlain),
+    env: agentEnvironment(options.env ?? [], options.envPlain ?? []),
     terminal: terminal ? { rows: ends.rows, cols: ends.cols, term: termName(env['TERM']) } : null,
     // What a person types at a terminal is for the terminal; a pipe or a file is the command's input.
     stdin: !detach && (terminal || options.interactive === true || !ends.stdin),
