@@ -49,8 +49,7 @@ export const secretRoutes = defineRoutes({
   },
   /**
    * One read for one stored intent: `intentSeq` is its sequence in the audit stream. The record must be of the caller's own
-   * session, an intent, `allow`, not older than `secretIntentAge`, its `operation` `secret.read` and its `scope`
-   * `secret:read:/<name>`.
+   * session, an intent, `allow`, not older than `secretIntentAge`, and name the secret in its `secret`.
    */
   readSecret: {
     method: 'POST',
@@ -62,7 +61,3 @@ export const secretRoutes = defineRoutes({
   },
 });
 export type SecretRoutes = typeof secretRoutes;
-
-/** What an intent to use a secret is recorded as; the broker compares. */
-export const secretReadOperation = 'secret.read';
-export const secretReadScope = (name: string): string => `secret:read:/${name}`;

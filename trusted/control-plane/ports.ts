@@ -19,7 +19,13 @@ export interface Clock {
 export interface SandboxOrder {
   readonly sessionId: SessionId;
   readonly sandboxId: SandboxId;
-  readonly workspace: { readonly path: string; readonly mode: 'staged' | 'direct'; readonly show: readonly string[] };
+  readonly workspace: {
+    readonly path: string;
+    readonly mode: 'staged' | 'direct';
+    readonly show: readonly string[];
+    /** Relative; what host tools would execute or obey unasked, read-only in direct mode (R48). */
+    readonly readOnly: readonly string[];
+  };
   readonly tier: TierName;
   /** Resolved; read-only, at the same path inside. */
   readonly toolFolders: readonly string[];
@@ -27,6 +33,7 @@ export interface SandboxOrder {
   readonly caPem: string;
   /** Relative path in the agent's home → text. */
   readonly homeFiles: Readonly<Record<string, string>>;
+  readonly timeLimitMs: number;
 }
 
 export interface SandboxEnd {
@@ -39,7 +46,7 @@ export interface RunningSandbox {
   readonly link: Socket;
   readonly ended: Promise<SandboxEnd>;
   /** Read back from the host after the start (R25). */
-  readonly limits: Promise<{ readonly limits: SessionView['limits']; readonly weakened: readonly string[] }>;
+  limits(): Promise<{ readonly limits: SessionView['limits']; readonly weakened: readonly string[] }>;
   /** Processes, mounts and sockets are gone when this resolves; the staged changes stay. Idempotent. */
   remove(): Promise<SandboxEnd>;
 }
@@ -80,4 +87,11 @@ export type AuditEvent = Pick<AuditRecord, 'operation' | 'decision' | 'rule'> &
 export interface AuditTrail {
   /** Resolves when the record is stored; GB_AUDIT_UNAVAILABLE otherwise. */
   record(event: AuditEvent): Promise<void>;
+}
+
+/** The stored trail (trusted/audit). */
+export interface AuditReader {
+  query(filter: { readonly session?: string; readonly limit: number }): Promise<readonly Record<string, unknown>[]>;
+  /** JSON lines: records, checkpoints, keys. */
+  export(session?: string): AsyncIterable<string>;
 }

@@ -3,8 +3,6 @@ import {
   GloveboxError,
   limits,
   parseSubject,
-  secretReadOperation,
-  secretReadScope,
   type AuditRecord,
   type SessionId,
 } from '../../pure/contracts/index.ts';
@@ -34,9 +32,7 @@ export function checkIntent(stored: StoredIntent | undefined, request: ReadReque
   if (record.session !== request.session) throw refused('the record names another session');
   if (record.kind !== 'intent') throw refused('the record is no intent');
   if (record.decision !== 'allow') throw refused('the record’s decision is not allow');
-  if (record.operation !== secretReadOperation || record.scope !== secretReadScope(request.secret)) {
-    throw refused('the intent is not for this secret');
-  }
+  if (record.secret !== request.secret) throw refused('the intent is not for this secret');
   const age = request.nowMs - Date.parse(record.time);
   if (!(age <= limits.secretIntentAge.value && age >= -limits.signerClockSkew.value)) {
     throw refused('the intent is not of now');

@@ -111,10 +111,49 @@ const identity: Migration = {
   },
 };
 
+const audit: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('audit_records')
+      .addColumn('seq', 'bigint', (c) => c.primaryKey())
+      .addColumn('session', 'text', (c) => c.notNull())
+      .addColumn('id', 'text', (c) => c.notNull())
+      .addColumn('prev', 'text', (c) => c.notNull())
+      .addColumn('hash', 'text', (c) => c.notNull())
+      .addColumn('record', 'text', (c) => c.notNull())
+      .execute();
+    await db.schema
+      .createIndex('audit_records_by_session')
+      .on('audit_records')
+      .columns(['session', 'seq'])
+      .execute();
+    await db.schema.createIndex('audit_records_by_id').on('audit_records').columns(['session', 'id']).execute();
+    await db.schema
+      .createTable('audit_heads')
+      .addColumn('session', 'text', (c) => c.primaryKey())
+      .addColumn('count', 'bigint', (c) => c.notNull())
+      .addColumn('hash', 'text', (c) => c.notNull())
+      .addColumn('last_seq', 'bigint', (c) => c.notNull())
+      .execute();
+    await db.schema
+      .createTable('audit_progress')
+      .addColumn('id', 'integer', (c) => c.primaryKey())
+      .addColumn('last_seq', 'bigint', (c) => c.notNull())
+      .execute();
+    await db.schema
+      .createTable('audit_checkpoints')
+      .addColumn('number', 'bigint', (c) => c.primaryKey())
+      .addColumn('payload', 'text', (c) => c.notNull())
+      .addColumn('token', 'text', (c) => c.notNull())
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
   '0002-identity': identity,
+  '0003-audit': audit,
 };
 
 export async function migrate(db: Kysely<Tables>): Promise<void> {

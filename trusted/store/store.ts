@@ -1,3 +1,4 @@
+import type { AuditStore } from '../audit/index.ts';
 import type { IdentityStore } from '../identity/index.ts';
 import type { ConsentStore, GrantStore } from './consents.ts';
 import type { SessionStore } from './sessions.ts';
@@ -10,5 +11,6 @@ export interface Store {
   readonly grants: GrantStore;
   readonly waivers: WaiverStore;
   readonly identity: IdentityStore;
+  readonly audit: AuditStore;
   close(): Promise<void>;
 }

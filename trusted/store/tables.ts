@@ -84,6 +84,33 @@ export interface RevokedLineageTable {
   lineage: string;
 }
 
+export interface AuditRecordTable {
+  seq: number;
+  session: string;
+  id: string;
+  prev: string;
+  hash: string;
+  record: string;
+}
+
+export interface AuditHeadTable {
+  session: string;
+  count: number;
+  hash: string;
+  last_seq: number;
+}
+
+export interface AuditProgressTable {
+  id: number;
+  last_seq: number;
+}
+
+export interface AuditCheckpointTable {
+  number: number;
+  payload: string;
+  token: string;
+}
+
 export interface Tables {
   sessions: SessionTable;
   consents: ConsentTable;
@@ -93,4 +120,8 @@ export interface Tables {
   join_tokens: JoinTokenTable;
   serials: SerialTable;
   revoked_lineages: RevokedLineageTable;
+  audit_records: AuditRecordTable;
+  audit_heads: AuditHeadTable;
+  audit_progress: AuditProgressTable;
+  audit_checkpoints: AuditCheckpointTable;
 }

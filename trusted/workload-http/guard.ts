@@ -59,6 +59,8 @@ function* sessionsNamed(value: unknown, depth = 0): Generator<string> {
     return;
   }
   for (const [key, inner] of Object.entries(value)) {
+    // Arguments of a tool call, quoted in a question to a person: the agent's words, which name nothing here.
+    if (key === 'arguments') continue;
     if (sessionKeys.has(key.toLowerCase())) {
       yield typeof inner === 'string' && isId(inner) ? inner : 'something that is no session id';
     } else {

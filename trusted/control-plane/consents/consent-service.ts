@@ -57,7 +57,7 @@ export class ConsentService {
   }
 
   /** A question of the session in the caller's certificate, about its one open turn (R36). */
-  async ask(session: SessionRecord, request: ConsentRequest): Promise<{ id: string; expiresAt: string }> {
+  async ask(session: SessionRecord, request: ConsentRequest): Promise<{ id: string; expiresAt: string; digest: string }> {
     return await this.#queue.run(session.id, async () => {
       if (session.state !== 'running' && session.state !== 'preparing') throw notOpen(session, 'a question');
       if (session.turnId === null || request.turnId !== session.turnId) {
@@ -72,7 +72,7 @@ export class ConsentService {
       if (alike !== undefined) {
         await this.#options.store.consents.fold(asConsentId(alike.id));
         this.#options.onQuestion({ ...alike, count: alike.count + 1 });
-        return { id: alike.id, expiresAt: alike.expiresAt };
+        return { id: alike.id, expiresAt: alike.expiresAt, digest: alike.digest };
       }
       if (open.length >= limits.consentPending.value) {
         throw new GloveboxError('GB_LIMIT_REACHED', {
@@ -84,7 +84,7 @@ export class ConsentService {
       await this.#options.store.consents.insert(question);
       this.#expireLater(question);
       this.#options.onQuestion(question);
-      return { id: question.id, expiresAt: question.expiresAt };
+      return { id: question.id, expiresAt: question.expiresAt, digest: question.digest };
     });
   }
 

@@ -6,7 +6,6 @@ import {
   validatorCompiler,
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod';
-import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import {
   GloveboxError,
@@ -111,11 +110,3 @@ async function sessionOfRequest(
 
 const upgradeNeeded = (): GloveboxError =>
   new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'attach is an upgrade to glovebox-attach' });
-
-/** Writes an error on a connection that asked for an upgrade, and ends it. */
-export function refuseUpgrade(socket: Duplex, error: GloveboxError): void {
-  const body = JSON.stringify(error.toBody());
-  socket.end(
-    `HTTP/1.1 ${error.status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
-}

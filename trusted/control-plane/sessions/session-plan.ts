@@ -68,7 +68,7 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     toolFolders,
     tier: (request.tier ?? document.tier) as TierName,
     ttlSeconds: request.ttlSeconds ?? parseDuration(document.ttl) ?? 0,
-    argv: [program, ...words.slice(1)],
+    argv: withHomeFiles([program, ...words.slice(1)], preset),
     env: agentEnvironment({ path, term: request.terminal?.term ?? null, own: compiled.env }),
     cwd: sandboxWorkspace,
     homeFiles: Object.fromEntries(
@@ -76,6 +76,15 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     ),
     neededSecret: preset?.secret ?? null,
   };
+}
+
+/**
+ * The driver shows a preset's files read-only; the command copies them to its home before it becomes itself. Done inside, by the
+ * agent's own uid: a trusted process that wrote into a folder of the agent's could be led elsewhere by a link.
+ */
+function withHomeFiles(argv: readonly string[], preset: PresetDocument | undefined): readonly string[] {
+  if (preset === undefined || Object.keys(preset.homeFiles).length === 0) return argv;
+  return ['/bin/sh', '-c', 'cp -R /opt/glovebox/home/. "$HOME"/ && exec "$@"', 'sh', ...argv];
 }
 
 /** Named, or known by the program; a policy of the person's own replaces the preset's policy, not its arguments. */

@@ -228,7 +228,7 @@ export class SessionRun {
   }
 
   async #noteLimits(sandbox: RunningSandbox): Promise<void> {
-    const { limits: found, weakened } = await sandbox.limits;
+    const { limits: found, weakened } = await sandbox.limits();
     await this.#options.life.note({ limits: found, weakened });
   }
 

@@ -29,6 +29,8 @@ export interface SessionServiceOptions
   readonly places: Omit<PlanPlaces, 'placeholder'>;
   /** Cedar text of the session's tools; compiled here, decided there. */
   readonly cedarOf: (plan: SessionPlan) => string;
+  /** What of a workspace host tools execute or obey unasked: read-only in direct mode (R48). */
+  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<readonly string[]>;
   /** Throws GB_HOST_UNFIT where this host lacks a guarantee that was not waived. */
   readonly requireFit: () => Promise<void>;
   readonly hasSecret: (name: string) => boolean;
@@ -115,11 +117,18 @@ export class SessionService {
       order: {
         sessionId,
         sandboxId,
-        workspace: { path: plan.workspace, mode: plan.document.workspace.mode, show: plan.document.workspace.show },
+        workspace: {
+          path: plan.workspace,
+          mode: plan.document.workspace.mode,
+          show: plan.document.workspace.show,
+          readOnly: await this.#options.guardedPaths(plan.workspace, plan.document.workspace.mode),
+        },
         tier: plan.tier,
         toolFolders: plan.toolFolders,
         caPem: sidecar.caPem,
         homeFiles: plan.homeFiles,
+        // Longer than the session's own limit: that one ends it in order.
+        timeLimitMs: plan.ttlSeconds * 1000 + 10_000,
       },
       activate: {
         policy: {
@@ -181,6 +190,18 @@ export class SessionService {
     if (run === undefined) return viewOf(record, 0);
     await run.stop('stopped', detail);
     return run.life.view;
+  }
+
+  /** Said before the upgrade, while there is still HTTP to say it in. */
+  async requireAttachable(record: SessionRecord): Promise<void> {
+    const run = this.#runs.get(record.id);
+    if (run === undefined || run.record.state === 'ending' || run.record.state === 'ended') {
+      throw new GloveboxError('GB_SESSION_STATE', {
+        state: run?.record.state ?? record.state,
+        operation: 'attach',
+        needed: 'running',
+      });
+    }
   }
 
   async attach(record: SessionRecord, socket: Socket, foreground: boolean): Promise<void> {

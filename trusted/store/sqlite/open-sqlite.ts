@@ -2,6 +2,7 @@ import SQLite from 'better-sqlite3';
 import { chmodSync, existsSync } from 'node:fs';
 import { Kysely, SqliteDialect } from 'kysely';
 import { migrate } from '../migrations.ts';
+import { SqlAuditStore } from '../sql-audit.ts';
 import { SqlConsentStore, SqlGrantStore } from '../sql-consents.ts';
 import { SqlIdentityStore } from '../sql-identity.ts';
 import { SqlSessionStore } from '../sql-sessions.ts';
@@ -32,6 +33,7 @@ export async function openSqliteStore(file: string): Promise<Store> {
     grants: new SqlGrantStore(db),
     waivers: new SqlWaiverStore(db),
     identity: new SqlIdentityStore(db),
+    audit: new SqlAuditStore(db),
     close: async () => await db.destroy(),
   };
 }

@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs/promises';
+import { isAbsolute } from 'node:path';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { GloveboxError } from '../../pure/contracts/index.ts';
+
+export interface DaemonPlaces {
+  /** Absolute folders. */
+  readonly state: string;
+  readonly runtime: string;
+  readonly config: string;
+  readonly tools: Tools;
+}
+
+const toolsFile = z.object({
+  runsc: z.string().refine(isAbsolute),
+  natsServer: z.string().refine(isAbsolute),
+});
+export type Tools = z.infer<typeof toolsFile>;
+
+/** `--state DIR --runtime DIR --config DIR --tools FILE`; nothing comes from the environment. */
+export async function readArguments(argv: readonly string[]): Promise<DaemonPlaces> {
+  let values: Partial<Record<'state' | 'runtime' | 'config' | 'tools', string>>;
+  try {
+    ({ values } = parseArgs({
+      args: [...argv],
+      strict: true,
+      options: {
+        state: { type: 'string' },
+        runtime: { type: 'string' },
+        config: { type: 'string' },
+        tools: { type: 'string' },
+      },
+    }));
+  } catch (error) {
+    throw invalid(error instanceof Error ? error.message : 'they cannot be read');
+  }
+  const { state, runtime, config, tools } = values;
+  const folders = [state, runtime, config, tools];
+  if (state === undefined || runtime === undefined || config === undefined || tools === undefined || !folders.every((one) => isAbsolute(one ?? ''))) {
+    throw invalid('--state, --runtime, --config and --tools are needed, each an absolute path');
+  }
+  return { state, runtime, config, tools: await readTools(tools) };
+}
+
+async function readTools(file: string): Promise<Tools> {
+  try {
+    return toolsFile.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (error) {
+    throw invalid(`${file} does not say where runsc and nats-server are (${error instanceof Error ? error.name : 'unknown'})`);
+  }
+}
+
+const invalid = (detail: string): GloveboxError =>
+  new GloveboxError('GB_INPUT_INVALID', { what: 'The command line of the control plane', detail });

@@ -1,0 +1,116 @@
+import { spiffeId, type SpiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
+import {
+  AuthCallout,
+  BusConnection,
+  createAuthorizer,
+  createBusKeys,
+  NatsServer,
+  publicKeys,
+} from '../bus/index.ts';
+import { SvidSource, type IdentityAuthority } from '../identity/index.ts';
+import { Supervised } from './supervised.ts';
+
+export interface BusHostOptions {
+  readonly natsServer: string;
+  readonly folder: string;
+  readonly trustDomain: TrustDomain;
+  readonly authority: IdentityAuthority;
+  readonly controlPlane: SvidSource;
+  readonly isRevoked: (serial: string) => boolean;
+  readonly log: (message: string, error?: unknown) => void;
+}
+
+/** The bus on one machine: the server, whom it lets in, and the control plane's own connection to it. */
+export class BusHost {
+  readonly host = '127.0.0.1';
+  readonly port: number;
+  readonly #server: Supervised<NatsServer>;
+  readonly #callout: AuthCallout;
+  readonly #connection: BusConnection;
+  readonly #source: SvidSource;
+
+  private constructor(server: Supervised<NatsServer>, callout: AuthCallout, connection: BusConnection, source: SvidSource) {
+    this.port = server.current.port;
+    this.#server = server;
+    this.#callout = callout;
+    this.#connection = connection;
+    this.#source = source;
+  }
+
+  static async start(options: BusHostOptions): Promise<BusHost> {
+    const { trustDomain, authority, controlPlane, log } = options;
+    // Of one start of the control plane: after the next one every client is new anyway.
+    const keys = createBusKeys();
+    const id = spiffeId(trustDomain, { kind: 'bus', server: 'local' });
+    const own = async (csr: string) => await authority.issueOwn(id, csr);
+    const source = await SvidSource.start({ issue: own, renew: own, expectedId: id });
+    let port: number | undefined;
+    const server = await Supervised.start<NatsServer>({
+      name: 'nats-server',
+      start: async () => {
+        const started = await NatsServer.start({
+          binary: options.natsServer,
+          folder: options.folder,
+          name: 'local',
+          keys: publicKeys(keys),
+          svid: source.current(),
+          // The same after a restart: everybody was told, and nobody has to be told anew.
+          ...(port === undefined ? {} : { port }),
+        });
+        port = started.port;
+        return started;
+      },
+      exited: async (part) => await part.exited,
+      log,
+    });
+    const address = { host: '127.0.0.1', port: server.current.port };
+    const svid = controlPlane.current();
+    const callout = await AuthCallout.serve({
+      address,
+      svid,
+      trustDomain,
+      keys,
+      authorizer: createAuthorizer({
+        keys: keys.authorizer,
+        trustDomain,
+        isRevoked: (serial) => options.isRevoked(serial),
+        now: () => new Date(),
+        onDecision: (decision) => {
+          if (!decision.allowed) log(`the bus refused a connection: ${decision.reason}`);
+        },
+      }),
+      onError: (error) => log('the auth callout failed', error),
+    });
+    const connection = await BusConnection.connect({ address, svid, identity: svid.identity });
+    source.onRotate((next) => {
+      server.current.rotate(next).catch((error: unknown) => log('nats-server kept its old certificate', error));
+    });
+    controlPlane.onRotate((next) => {
+      callout
+        .rotate(next)
+        .then(async () => await connection.rotate(next))
+        .catch((error: unknown) => log('a connection to the bus was not renewed', error));
+    });
+    return new BusHost(server, callout, connection, source);
+  }
+
+  get connection(): BusConnection {
+    return this.#connection;
+  }
+
+  get pid(): number | undefined {
+    return this.#server.current.pid;
+  }
+
+  /** Ends every connection of an identity that was revoked (R4). */
+  async kick(identity: SpiffeId): Promise<void> {
+    await this.#callout.kick(identity);
+  }
+
+  async stop(): Promise<void> {
+    this.#source.close();
+    await this.#connection.close();
+    await this.#callout.close();
+    await this.#server.stop(async (server) => await server.stop());
+  }
+}

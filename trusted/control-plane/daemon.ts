@@ -1,0 +1,289 @@
+import {
+  limits,
+  spiffeId,
+  type SandboxId,
+  type SessionId,
+  type SidecarBootstrap,
+} from '../../pure/contracts/index.ts';
+import { compileCedar } from '../../pure/compile/index.ts';
+import { exportAudit, query } from '../audit/index.ts';
+import { createGvisorDriver } from '../drivers/index.ts';
+import { TokenVerifier } from '../signer/index.ts';
+import { RequestRate, type RouteServer } from '../workload-http/index.ts';
+import type { DaemonPlaces } from './arguments.ts';
+import { ConsentService } from './consents/consent-service.ts';
+import { clock, layGround, trustDomain, type Ground } from './ground.ts';
+import { HostFitness } from './host-fitness.ts';
+import { errorFacts, type Log } from './log.ts';
+import { serveAttach } from './operator/attach-upgrade.ts';
+import { EventHub } from './operator/event-hub.ts';
+import { operatorHandlers } from './operator/operator-handlers.ts';
+import {
+  listenOnSocket,
+  openRuntimeFolder,
+  personAtSocket,
+  removeStaleSocket,
+} from './operator/operator-socket.ts';
+import { operatorServer } from './operator/server.ts';
+import type { AuditReader, HostProbe, WorkspaceChanges } from './ports.ts';
+import type { Programs } from './programs.ts';
+import { randomIds } from './random-ids.ts';
+import { sandboxesOf } from './sandboxes.ts';
+import { SecretKeeper } from './secret-keeper.ts';
+import { ControlChannel } from './sessions/control-channel.ts';
+import { Presets } from './sessions/presets.ts';
+import { SessionService } from './sessions/session-service.ts';
+import type { Launch } from './sidecars/launch.ts';
+import { SidecarPool } from './sidecars/sidecar-pool.ts';
+import { workloadHandlers } from './workload/workload-handlers.ts';
+import type { SandboxDriver } from '../drivers/index.ts';
+
+export interface DaemonOptions {
+  readonly places: DaemonPlaces;
+  readonly programs: Programs;
+  readonly home: string;
+  readonly log: Log;
+  readonly launch: Launch;
+  readonly changesOf: (driver: SandboxDriver, sessionsFolder: string) => WorkspaceChanges;
+  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<readonly string[]>;
+  readonly probe: HostProbe;
+  /** Called once when a person asks for the end. */
+  readonly onShutdown: () => void;
+}
+
+export interface Daemon {
+  readonly socket: string;
+  /** Everything of it ends, in the opposite order of its start. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The start, in the one order in which nothing is reachable before what it needs; the operator socket is last. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const undo: (() => unknown)[] = [];
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> =>
+    (closing ??= (async () => {
+      for (const step of undo.splice(0).reverse()) {
+        try {
+          await step();
+        } catch (error) {
+          options.log.error({ error: errorFacts(error) }, 'a step of the shutdown failed');
+        }
+      }
+    })());
+  try {
+    return { socket: await start(options, undo), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<string> {
+  const { places, programs, log } = options;
+  const startedAt = new Date(clock.now()).toISOString();
+  const socket = await openRuntimeFolder(places.runtime);
+  const [presets, driver, ground] = await Promise.all([
+    Presets.read(programs.presets),
+    createGvisorDriver({
+      runsc: places.tools.runsc,
+      init: programs.init,
+      folder: `${places.state}/sandboxes`,
+      platform: 'systrap',
+    }),
+    layGround({ state: places.state, programs, natsServer: places.tools.natsServer, log }, undo),
+  ]);
+  const { note, audit, store, folder } = ground;
+  await removeStaleSocket(socket);
+  const changes = options.changesOf(driver, folder.sessions);
+  const events = new EventHub();
+  const control = new ControlChannel({
+    sessions: store.sessions,
+    sign: async (message) => await ground.signer.signControl(message),
+    publish: async (subject, payload) => await ground.bus.connection.publish(subject, payload),
+    clock,
+  });
+  const consents = await consentService(ground, control, events);
+  undo.push(() => consents.close());
+  const workloadApi = await ground.serveWorkloads(
+    workloadHandlers({ authority: ground.authority, sessions: store.sessions, consents }),
+  );
+  const [secrets] = await Promise.all([
+    startSecrets(ground, programs, workloadApi),
+    sandboxesOf(driver, folder.sessions, note).reap(),
+  ]);
+  undo.push(async () => await secrets.stop());
+  const host = new HostFitness(options.probe, store.waivers, audit, clock);
+  const pool = await sidecarPool(ground, options, workloadApi, secrets);
+  undo.push(async () => await pool.close());
+  const sessions = new SessionService({
+    store,
+    pool,
+    sandboxes: sandboxesOf(driver, folder.sessions, note),
+    control,
+    audit,
+    changes,
+    ids: randomIds,
+    clock,
+    places: { home: options.home, state: places.state, presets },
+    cedarOf: (plan) => compileCedar(plan.compiled.tools),
+    guardedPaths: options.guardedPaths,
+    requireFit: async () => await host.requireFit(),
+    hasSecret: (name) => secrets.has(name),
+    onChange: (view) => events.publish({ type: 'session', session: view }),
+    release: async (session) => {
+      await consents.endOf(session);
+      await ground.revoke(spiffeId(trustDomain, { kind: 'sidecar', session }));
+    },
+    onError: (error, doing) => note(`${doing} failed`, error),
+  });
+  undo.push(async () => await sessions.close());
+  await consents.expireOverdue();
+  const recovered = await sessions.recover();
+  if (recovered > 0) note(`${recovered} sessions of a predecessor were ended; their changes are kept`);
+  pool.fill();
+  // A probe takes a while: it is under way before the first run asks for it.
+  host.report().catch((error: unknown) => note('the host could not be probed', error));
+  await serveOperator(socket, undo, {
+    options,
+    ground,
+    startedAt,
+    sessions,
+    consents,
+    secrets,
+    host,
+    changes,
+    presets,
+    events,
+  });
+  log.info({ version: programs.version, pid: process.pid }, 'ready');
+  return socket;
+}
+
+interface OperatorSide {
+  readonly options: DaemonOptions;
+  readonly ground: Ground;
+  readonly startedAt: string;
+  readonly sessions: SessionService;
+  readonly consents: ConsentService;
+  readonly secrets: SecretKeeper;
+  readonly host: HostFitness;
+  readonly changes: WorkspaceChanges;
+  readonly presets: Presets;
+  readonly events: EventHub;
+}
+
+async function serveOperator(socket: string, undo: (() => unknown)[], side: OperatorSide): Promise<void> {
+  const { options, ground, sessions } = side;
+  const rate = new RequestRate('operatorRate', limits.operatorRate.value, () => clock.now());
+  const caller = personAtSocket();
+  const app = await operatorServer({
+    handlers: operatorHandlers({
+      ...side,
+      version: options.programs.version,
+      sessionsFolder: ground.folder.sessions,
+      audit: ground.audit,
+      auditReader: auditReader(ground),
+      shutDown: options.onShutdown,
+    }),
+    findSession: async (text) => await sessions.find(text),
+    caller,
+    version: options.programs.version,
+    rate,
+    onError: (error, operation) => ground.note(`the operator API failed in ${operation}`, error),
+  });
+  serveAttach(
+    app.server,
+    sessions,
+    () => rate.count(caller.user),
+    (error) => ground.note('an attach failed', error),
+  );
+  await listenOnSocket(app, socket);
+  undo.push(async () => await app.close());
+}
+
+async function consentService(ground: Ground, control: ControlChannel, events: EventHub): Promise<ConsentService> {
+  const verifier = new TokenVerifier(await ground.signer.publicKeys());
+  return new ConsentService({
+    store: ground.store,
+    control,
+    audit: ground.audit,
+    signConsent: async (claims) => await ground.signer.signConsent(claims),
+    verifyConsent: async (token, expected) => await verifier.consent(token, expected, clock.now()),
+    signerId: spiffeId(trustDomain, { kind: 'signer' }),
+    sidecarId: (session) => spiffeId(trustDomain, { kind: 'sidecar', session }),
+    onQuestion: (question) => events.publish({ type: 'consent', question }),
+    onError: (error, doing) => ground.note(`${doing} failed`, error),
+    clock,
+    ids: randomIds,
+  });
+}
+
+async function startSecrets(ground: Ground, programs: Programs, workloadApi: RouteServer): Promise<SecretKeeper> {
+  return await SecretKeeper.start({
+    entry: programs.secretBroker,
+    folder: ground.folder.secrets,
+    trustDomain,
+    authority: ground.authority,
+    identity: ground.identity,
+    bundlePem: ground.identity.current().bundlePem,
+    workloadApi: { host: workloadApi.host, port: workloadApi.port },
+    bus: { host: ground.bus.host, port: ground.bus.port },
+    onRefused: ({ caller, operation, code, detail }) => {
+      ground.audit
+        .record({
+          session: 'system',
+          operation: `secret-broker.${operation}`,
+          decision: 'deny',
+          rule: code,
+          detail: `${caller}: ${detail}`,
+        })
+        .catch((error: unknown) => ground.note('a refusal was not recorded', error));
+    },
+    log: ground.note,
+  });
+}
+
+async function sidecarPool(
+  ground: Ground,
+  options: DaemonOptions,
+  workloadApi: RouteServer,
+  secrets: SecretKeeper,
+): Promise<SidecarPool> {
+  const publicKeys = await ground.signer.publicKeys();
+  const bundlePem = ground.identity.current().bundlePem;
+  return new SidecarPool({
+    size: limits.warmSidecars.value,
+    bundle: options.programs.sidecar,
+    launch: options.launch,
+    sessionsFolder: ground.folder.sessions,
+    bootstrap: async (sessionId: SessionId, sandboxId: SandboxId): Promise<SidecarBootstrap> => ({
+      type: 'bootstrap',
+      sessionId,
+      sandboxId,
+      trustDomain,
+      joinToken: await ground.authority.createJoinToken(spiffeId(trustDomain, { kind: 'sidecar', session: sessionId })),
+      workloadApi: { host: workloadApi.host, port: workloadApi.port },
+      bus: { host: ground.bus.host, port: ground.bus.port },
+      secretBroker: { ...secrets.address },
+      bundlePem,
+      publicKeys,
+    }),
+    ids: randomIds,
+    onLine: (session, line) => options.log.info({ session, line }, 'sidecar'),
+    onError: (error, doing) => ground.note(`${doing} failed`, error),
+  });
+}
+
+function auditReader(ground: Ground): AuditReader {
+  const { store, auditWriter } = ground;
+  return {
+    query: async ({ session, limit }) => {
+      const found = await query(store.audit, { ...(session === undefined ? {} : { session }), limit });
+      return found.map((one) => ({ ...one }));
+    },
+    export: async function* (session) {
+      for (const line of await exportAudit(auditWriter, store.audit, session)) yield `${line}\n`;
+    },
+  };
+}

@@ -1,0 +1,147 @@
+import {
+  defaultTrustDomain,
+  limits,
+  spiffeId,
+  workloadRoutes,
+  type SpiffeId,
+} from '../../pure/contracts/index.ts';
+import { AuditWriter } from '../audit/index.ts';
+import { ConnectionRegistry, IdentityAuthority, SvidSource, systemClock } from '../identity/index.ts';
+import { lockState, openSqliteStore, openStateFolder, type StateFolder, type Store } from '../store/index.ts';
+import { RequestRate, serveRoutes, type RouteServer, type WorkloadHandlers } from '../workload-http/index.ts';
+import { auditTrail } from './audit-trail.ts';
+import { BusHost } from './bus-host.ts';
+import { errorFacts, type Log } from './log.ts';
+import type { AuditTrail, Clock } from './ports.ts';
+import type { Programs } from './programs.ts';
+import { randomIds } from './random-ids.ts';
+import { startSigner, type SupervisedSigner } from './signing.ts';
+
+export const trustDomain = defaultTrustDomain;
+export const clock: Clock = { now: () => Date.now() };
+
+/** What everything else stands on: the state folder, identities, the bus and the audit trail. */
+export interface Ground {
+  readonly folder: StateFolder;
+  readonly store: Store;
+  readonly signer: SupervisedSigner;
+  readonly authority: IdentityAuthority;
+  readonly identity: SvidSource;
+  readonly connections: ConnectionRegistry;
+  readonly bus: BusHost;
+  readonly audit: AuditTrail;
+  readonly auditWriter: AuditWriter;
+  readonly note: (message: string, error?: unknown) => void;
+  /** Serves the workload API; its handlers need what is built upon this. */
+  serveWorkloads(handlers: WorkloadHandlers<typeof workloadRoutes>): Promise<RouteServer>;
+  /** Ends an identity everywhere (R4). */
+  revoke(identity: SpiffeId): Promise<void>;
+}
+
+/** `undo` collects how each thing is ended; the caller runs it backwards, at the end or when a later step fails. */
+export async function layGround(
+  options: { readonly state: string; readonly programs: Programs; readonly natsServer: string; readonly log: Log },
+  undo: (() => unknown)[],
+): Promise<Ground> {
+  const { programs, log } = options;
+  const note = (message: string, error?: unknown): void => {
+    if (error === undefined) log.info(message);
+    else log.error({ error: errorFacts(error) }, message);
+  };
+  const folder = await openStateFolder(options.state);
+  const lock = lockState(folder.root);
+  undo.push(() => lock.release());
+  const [store, signer] = await Promise.all([
+    openSqliteStore(folder.database),
+    startSigner({ entry: programs.signer, keysFolder: folder.keys, trustDomain, log: note }),
+  ]);
+  undo.push(async () => await store.close());
+  undo.push(async () => await signer.stop());
+  const authority = new IdentityAuthority({ signer, store: store.identity, now: () => clock.now() });
+  const connections = new ConnectionRegistry(systemClock, await authority.revokedSerials());
+  const id = spiffeId(trustDomain, { kind: 'control-plane', replica: 'local' });
+  const own = async (csr: string) => await authority.issueOwn(id, csr);
+  const identity = await SvidSource.start({ issue: own, renew: own, expectedId: id });
+  undo.push(() => identity.close());
+  const bus = await BusHost.start({
+    natsServer: options.natsServer,
+    folder: folder.nats,
+    trustDomain,
+    authority,
+    controlPlane: identity,
+    isRevoked: (serial) => connections.isRevoked(serial),
+    log: note,
+  });
+  undo.push(async () => await bus.stop());
+  authority.onRevoked((serials) => {
+    connections.revoke(serials);
+    void endOnBus(serials, store, bus).catch((error: unknown) => note('a revocation did not reach the bus', error));
+  });
+  const audit = auditTrail(bus.connection, clock, randomIds);
+  const auditWriter = await AuditWriter.start({
+    bus: bus.connection,
+    store: store.audit,
+    signCheckpoint: async (payload) => await signer.signCheckpoint(payload),
+    now: () => new Date(clock.now()),
+    onError: (error) => note('the audit writer failed', error),
+    onSecurityEvent: (event) => log.warn({ event }, 'the audit stream holds what nobody should have written'),
+  });
+  undo.push(async () => await auditWriter.stop());
+  const housekeeping = setInterval(() => {
+    authority.forgetEnded().catch((error: unknown) => note('housekeeping failed', error));
+  }, limits.certificateLifetime.value);
+  housekeeping.unref();
+  undo.push(() => clearInterval(housekeeping));
+  const rate = new RequestRate('workloadRate', limits.workloadRate.value, () => clock.now());
+  return {
+    folder,
+    store,
+    signer,
+    authority,
+    identity,
+    connections,
+    bus,
+    audit,
+    auditWriter,
+    note,
+    serveWorkloads: async (handlers) => {
+      const server = await serveRoutes(
+        {
+          routes: workloadRoutes,
+          handlers,
+          identity,
+          trustDomain,
+          clientCertificate: 'requested',
+          connections,
+          rate,
+          now: () => clock.now(),
+          onRefused: (caller, operation, error) => {
+            audit
+              .record({
+                session: 'system',
+                operation: `workload.${operation}`,
+                decision: 'deny',
+                rule: error.code,
+                detail: `${caller.kind === 'workload' ? caller.identity.id : 'anonymous'}: ${error.what}`,
+              })
+              .catch((failure: unknown) => note('a refusal was not recorded', failure));
+          },
+          onError: (error, operation) => note(`the workload API failed in ${operation}`, error),
+        },
+        0,
+      );
+      undo.push(async () => await server.close());
+      return server;
+    },
+    revoke: async (spiffe) => {
+      await authority.revoke(spiffe);
+      await bus.kick(spiffe);
+    },
+  };
+}
+
+/** The bus knows identities, a revocation speaks of serials. */
+async function endOnBus(serials: readonly string[], store: Store, bus: BusHost): Promise<void> {
+  const found = await Promise.all(serials.map(async (serial) => await store.identity.findSerial(serial)));
+  for (const id of new Set(found.flatMap((one) => (one === undefined ? [] : [one.spiffeId])))) await bus.kick(id);
+}

@@ -1,0 +1,155 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { GloveboxError, isId, type UserId } from '../../../pure/contracts/index.ts';
+import type { SessionRecord } from '../../store/index.ts';
+import type { ConsentService } from '../consents/consent-service.ts';
+import type { HostFitness } from '../host-fitness.ts';
+import type { AuditReader, AuditTrail, WorkspaceChanges } from '../ports.ts';
+import type { SecretKeeper } from '../secret-keeper.ts';
+import type { Presets } from '../sessions/presets.ts';
+import type { SessionService } from '../sessions/session-service.ts';
+import type { EventHub } from './event-hub.ts';
+import type { OperatorHandlers } from './handlers.ts';
+
+export interface OperatorParts {
+  readonly version: string;
+  readonly startedAt: string;
+  readonly sessionsFolder: string;
+  readonly sessions: SessionService;
+  readonly consents: ConsentService;
+  readonly secrets: Pick<SecretKeeper, 'sealingKey' | 'list' | 'put' | 'remove'>;
+  readonly host: HostFitness;
+  readonly changes: WorkspaceChanges;
+  readonly presets: Presets;
+  readonly events: EventHub;
+  readonly audit: AuditTrail;
+  readonly auditReader: AuditReader;
+  readonly shutDown: () => void;
+}
+
+/** What a person may do, each in a few words; the rooms behind do the work. */
+export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
+  const { sessions, consents, secrets, host, changes, presets, events, audit, auditReader } = parts;
+  const sessionIdOf = async (text: string | undefined): Promise<SessionRecord['id'] | null> =>
+    text === undefined ? null : (await sessions.find(text)).id;
+  const recorded = async (operation: string, user: UserId, detail: string, session: SessionRecord | null): Promise<void> =>
+    await audit.record({
+      session: session?.id ?? 'system',
+      operation,
+      decision: 'allow',
+      rule: 'operator',
+      detail,
+      user,
+    });
+  return {
+    health: async () => ({ version: parts.version, pid: process.pid, startedAt: parts.startedAt }),
+    host: async () => await host.refresh(),
+    waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
+    createSession: async ({ caller, body }) => await sessions.create(body, caller.user),
+    listSessions: async ({ query }) => await sessions.list(query.all === 'true'),
+    getSession: async ({ session }) => sessions.view(session),
+    stopSession: async ({ caller, session }) => {
+      await recorded('session.stop', caller.user, 'asked for by a person', session);
+      return await sessions.stop(session, 'stopped by a person');
+    },
+    sessionLogs: async ({ session }) => ({
+      contentType: 'application/octet-stream',
+      stream: await outputOf(join(parts.sessionsFolder, session.id, 'output.log')),
+    }),
+    listChanges: async ({ session }) => {
+      if (session.changes !== 'kept' && session.state === 'ended') {
+        return { state: session.changes, changes: [], truncated: false };
+      }
+      const { changes: found, truncated } = await changes.list(session);
+      return { state: session.changes, changes: [...found], truncated };
+    },
+    diffChanges: async ({ session }) => ({ diff: await changes.diff(session) }),
+    applyChanges: async ({ caller, session, body }) => {
+      requireKept(session, 'apply');
+      await recorded('changes.apply', caller.user, body.paths === undefined ? 'all' : `${body.paths.length} paths`, session);
+      const outcome = await changes.apply(session, {
+        ...(body.paths === undefined ? {} : { paths: body.paths }),
+        sensitive: body.sensitive,
+      });
+      if (!(await changes.hasChanges(session))) await sessions.noteChanges(session, 'applied');
+      return { applied: [...outcome.applied], skipped: [...outcome.skipped] };
+    },
+    discardChanges: async ({ caller, session }) => {
+      requireKept(session, 'discard');
+      await recorded('changes.discard', caller.user, 'all', session);
+      await changes.discard(session);
+      return await sessions.noteChanges(session, 'discarded');
+    },
+    events: async ({ query }) => {
+      const session = await sessionIdOf(query.session);
+      const [views, open] = [await sessions.list(false), await consents.list(false)];
+      return {
+        contentType: 'application/x-ndjson',
+        stream: events.stream(session, [
+          ...views.map((view) => ({ type: 'session' as const, session: view })),
+          ...open.map((question) => ({ type: 'consent' as const, question })),
+        ]),
+      };
+    },
+    listConsents: async ({ query }) => [...(await consents.list(query.all === 'true'))],
+    approveConsent: async ({ caller, params, body }) =>
+      await consents.approve(params.id, body.digest, body.mode, caller.user),
+    denyConsent: async ({ caller, params, body }) => await consents.deny(params.id, body.digest, caller.user),
+    sealingKey: async () => await secrets.sealingKey(),
+    listSecrets: async () => await secrets.list(),
+    putSecret: async ({ caller, params, body }) => {
+      await recorded('secret.put', caller.user, params.id, null);
+      return await secrets.put(params.id, body.sealed);
+    },
+    removeSecret: async ({ caller, params }) => {
+      await recorded('secret.remove', caller.user, params.id, null);
+      return await secrets.remove(params.id);
+    },
+    audit: async ({ query }) => {
+      const session = await auditChain(query.session, sessions);
+      return [...(await auditReader.query({ ...(session === null ? {} : { session }), limit: query.limit ?? 200 }))];
+    },
+    exportAudit: async ({ query }) => {
+      const session = await auditChain(query.session, sessions);
+      return {
+        contentType: 'application/x-ndjson',
+        stream: Readable.from(auditReader.export(session ?? undefined), { objectMode: false }),
+      };
+    },
+    presets: async () => [...presets.list()],
+    shutdown: async () => {
+      // After the answer: the connection that asks is one of those that end.
+      setImmediate(parts.shutDown);
+      return { stopping: true };
+    },
+  };
+}
+
+async function auditChain(text: string | undefined, sessions: SessionService): Promise<string | null> {
+  if (text === undefined) return null;
+  if (text === 'system' || isId(text)) return text;
+  return (await sessions.find(text)).id;
+}
+
+function requireKept(session: SessionRecord, operation: string): void {
+  if (session.state !== 'ended') {
+    throw new GloveboxError('GB_SESSION_STATE', { state: session.state, operation, needed: 'ended' });
+  }
+  if (session.changes !== 'kept') {
+    throw new GloveboxError('GB_NOT_FOUND', {
+      what: 'staged change to decide on',
+      detail: session.changes === 'none' ? 'the session made none' : `they were ${session.changes} before`,
+    });
+  }
+}
+
+async function outputOf(path: string): Promise<Readable> {
+  const size = await stat(path).then(
+    (file) => file.size,
+    () => 0,
+  );
+  // As long as it is now: a running session's log goes on growing.
+  return size === 0 ? Readable.from([], { objectMode: false }) : createReadStream(path, { start: 0, end: size - 1 });
+}

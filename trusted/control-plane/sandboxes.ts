@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import { tiers, type EndReason, type SessionView } from '../../pure/contracts/index.ts';
+import type { AppliedLimit, SandboxDriver, SandboxEnd as DriverEnd } from '../drivers/index.ts';
+import type { RunningSandbox, SandboxEnd, SandboxOrder, SandboxPort } from './ports.ts';
+
+const explainedBy: Readonly<Record<DriverEnd['reason'], EndReason | null>> = {
+  exited: null,
+  killed: null,
+  memory: 'memory-limit',
+  disk: 'disk-limit',
+  pids: 'process-limit',
+  time: 'time-limit',
+  crashed: 'sandbox-died',
+};
+
+/** Sessions speak of sandboxes, the driver of processes and mounts: this is between them. */
+export function sandboxesOf(driver: SandboxDriver, sessionsFolder: string, log: (message: string) => void): SandboxPort {
+  return {
+    start: async (order) => await start(driver, sessionsFolder, order),
+    reap: async () => {
+      const { sandboxes, left } = await driver.reap(new Set());
+      if (sandboxes.length > 0) log(`removed what was left of ${sandboxes.length} sandboxes`);
+      for (const line of left) log(`could not remove: ${line}`);
+    },
+  };
+}
+
+async function start(driver: SandboxDriver, sessionsFolder: string, order: SandboxOrder): Promise<RunningSandbox> {
+  const sandbox = await driver.start({
+    sandboxId: order.sandboxId,
+    role: 'agent',
+    tier: tiers[order.tier],
+    stateFolder: join(sessionsFolder, order.sessionId),
+    workspace: {
+      folder: order.workspace.path,
+      mode: order.workspace.mode,
+      show: order.workspace.show,
+      readOnly: order.workspace.readOnly,
+    },
+    toolFolders: order.toolFolders,
+    folders: [],
+    caPem: order.caPem,
+    homeFiles: order.homeFiles,
+    timeLimitMs: order.timeLimitMs,
+  });
+  const ended = sandbox.ended.then(endOf);
+  return {
+    link: sandbox.link,
+    ended,
+    limits: async () => limitsOf(await sandbox.limits()),
+    remove: async () => {
+      await sandbox.kill();
+      return await ended;
+    },
+  };
+}
+
+const endOf = (end: DriverEnd): SandboxEnd => {
+  const reason = explainedBy[end.reason];
+  return { explained: reason === null ? null : { reason, detail: end.detail } };
+};
+
+function limitsOf(applied: readonly AppliedLimit[]): {
+  readonly limits: SessionView['limits'];
+  readonly weakened: readonly string[];
+} {
+  return {
+    limits: applied.map(({ limit, value, enforced, by }) => ({
+      limit,
+      value: String(value),
+      enforcedBy: enforced ? by : null,
+    })),
+    weakened: applied.filter(({ enforced }) => !enforced).map(({ limit, by }) => `${limit} is not limited: ${by}`),
+  };
+}

@@ -1,0 +1,55 @@
+import { GloveboxError, sessionOf, type WorkloadCaller, type workloadRoutes } from '../../../pure/contracts/index.ts';
+import type { IdentityAuthority } from '../../identity/index.ts';
+import type { SessionRecord, SessionStore } from '../../store/index.ts';
+import type { WorkloadHandlers } from '../../workload-http/index.ts';
+import type { ConsentService } from '../consents/consent-service.ts';
+
+export interface WorkloadParts {
+  readonly authority: Pick<IdentityAuthority, 'join' | 'renew'>;
+  readonly sessions: Pick<SessionStore, 'get' | 'note'>;
+  readonly consents: ConsentService;
+}
+
+/** What other parts may ask. Every object is found by the caller's certificate, never by what the request says (R2). */
+export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof workloadRoutes> {
+  const { authority, sessions, consents } = parts;
+  const own = async (caller: WorkloadCaller): Promise<SessionRecord> => {
+    const id = sessionOf(caller.identity);
+    const record = id === undefined ? undefined : await sessions.get(id);
+    // A sidecar that waits for its session has an identity and no record yet: nothing is its own until then.
+    if (record === undefined || record.state === 'ended') {
+      throw new GloveboxError('GB_NOT_FOUND', { what: 'open session of this caller', detail: caller.identity.id });
+    }
+    return record;
+  };
+  return {
+    join: async ({ body }) => svidOf(await authority.join(body.token, body.csr)),
+    renew: async ({ caller, body }) => svidOf(await authority.renew(caller, body.csr)),
+    getSandboxPolicy: async ({ caller }) => {
+      const session = await own(caller);
+      return { generation: 1, document: { ...session.policy } };
+    },
+    getSandboxProviderEnvironment: async ({ caller }) => {
+      const session = await own(caller);
+      // References, never values: the broker hands those out, to a sidecar, for an intent.
+      return { references: Object.fromEntries(session.secrets.map((name) => [name, `secret:${name}`])) };
+    },
+    reportPolicyStatus: async ({ caller, body }) => {
+      const session = await own(caller);
+      await sessions.note(session.id, { policyGeneration: body.generation });
+      return { accepted: true };
+    },
+    requestConsent: async ({ caller, body }) => await consents.ask(await own(caller), body),
+    consumeConsent: async ({ caller, body }) => await consents.consume(await own(caller), body.token),
+    secretBindings: async ({ params }) => {
+      const record = await sessions.get(params.session as SessionRecord['id']);
+      return { secrets: record === undefined || record.state === 'ended' ? [] : [...record.secrets] };
+    },
+  };
+}
+
+const svidOf = (issued: { chainPem: string; bundlePem: string; notAfter: Date }) => ({
+  chainPem: issued.chainPem,
+  bundlePem: issued.bundlePem,
+  notAfter: issued.notAfter.toISOString(),
+});
