@@ -113,7 +113,6 @@ export class SessionRun {
       await this.end(explained?.reason ?? 'sandbox-died', explained?.detail ?? 'its sandbox ended by itself');
     });
     await sidecar.process.send({ type: 'activate', ...activate }, sandbox.link);
-    this.#guarded('reading limits back', this.#noteLimits(sandbox));
   }
 
   /** Hands a connection of the operator to the sidecar: not one byte of it is read here. */
@@ -147,6 +146,8 @@ export class SessionRun {
     const { life, clock } = this.#options;
     switch (report.type) {
       case 'started':
+        // By now the sandbox's process is where its limits are.
+        if (this.#sandbox !== undefined) this.#guarded('reading limits back', this.#noteLimits(this.#sandbox));
         await life.apply({ type: 'started', at: new Date(clock.now()).toISOString() });
         return;
       case 'exited':
