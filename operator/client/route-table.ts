@@ -37,6 +37,7 @@ export const routeTable: RouteTable = {
   removeSecret: { method: 'DELETE', path: '/v1/secrets/:id' },
   audit: { method: 'GET', path: '/v1/audit' },
   exportAudit: { method: 'GET', path: '/v1/audit/export' },
+  publicKeys: { method: 'GET', path: '/v1/keys' },
   presets: { method: 'GET', path: '/v1/presets' },
   openapi: { method: 'GET', path: '/openapi.json' },
   shutdown: { method: 'POST', path: '/v1/shutdown' },

@@ -203,13 +203,20 @@ export const operatorRoutes = defineRoutes({
     }),
     response: z.array(z.record(z.string(), z.unknown())),
   },
-  /** JSON lines: records with their chain, checkpoints, public keys; `glovebox audit verify` checks it offline. */
+  /** JSON lines: records with their chain, and checkpoints; `glovebox audit verify` checks it offline. */
   exportAudit: {
     method: 'GET',
     path: '/v1/audit/export',
     ...person,
     query: z.strictObject({ session: z.string().optional() }),
     response: z.null(),
+  },
+  /** JWKS of the signer's public keys: what an export is verified with, kept apart from it (R41). */
+  publicKeys: {
+    method: 'GET',
+    path: '/v1/keys',
+    ...person,
+    response: z.object({ keys: z.array(z.record(z.string(), z.unknown())) }),
   },
   presets: {
     method: 'GET',

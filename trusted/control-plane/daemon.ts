@@ -184,6 +184,7 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
       sessionsFolder: ground.folder.sessions,
       audit: ground.audit,
       auditReader: auditReader(ground),
+      publicKeys: async () => await ground.signer.publicKeys(),
       shutDown: options.onShutdown,
     }),
     findSession: async (text) => await sessions.find(text),

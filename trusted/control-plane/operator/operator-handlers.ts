@@ -26,6 +26,8 @@ export interface OperatorParts {
   readonly events: EventHub;
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
+  /** JWKS; what an audit export is verified with. */
+  readonly publicKeys: () => Promise<{ readonly keys: readonly object[] }>;
   readonly shutDown: () => void;
 }
 
@@ -118,6 +120,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
         stream: Readable.from(auditReader.export(session ?? undefined), { objectMode: false }),
       };
     },
+    publicKeys: async () => ({ keys: (await parts.publicKeys()).keys.map((key) => ({ ...key })) }),
     presets: async () => [...presets.list()],
     shutdown: async () => {
       // After the answer: the connection that asks is one of those that end.
