@@ -701,6 +701,20 @@ export const limits = {
     bounds: 'requests of one identity',
     reached: 'GB_LIMIT_REACHED',
   },
+  agentEventRate: {
+    value: 300,
+    unit: 'per minute',
+    owner: 'control-plane',
+    bounds: 'events of one agent that are shown to people',
+    reached: 'the rest of the minute is dropped',
+  },
+  sessionLifetime: {
+    value: 1_728_000_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'time limit of a session (20 days)',
+    reached: 'GB_INPUT_INVALID',
+  },
 } as const satisfies Record<string, Limit>;
 
 export type LimitName = keyof typeof limits;

@@ -9,15 +9,51 @@ export const credentialFiles: {
 } = {
   names: [
     ...['.env', '.env.*', '*.env', '.envrc.private', '.npmrc', '.yarnrc.yml', '.pypirc', '.netrc', '_netrc'],
-    ...['.git-credentials', '.pgpass', '.my.cnf', '.htpasswd', '.vault-token', '.dockercfg', '.boto', '.s3cfg'],
+    ...[
+      '.git-credentials',
+      '.pgpass',
+      '.my.cnf',
+      '.htpasswd',
+      '.vault-token',
+      '.dockercfg',
+      '.boto',
+      '.s3cfg',
+    ],
     ...['id_rsa', 'id_dsa', 'id_ecdsa', 'id_ed25519', 'id_ecdsa_sk', 'id_ed25519_sk'],
     ...['*.key', '*.pem', '*.p12', '*.pfx', '*.jks', '*.keystore', '*.ppk', '*.kdbx', '*.age', '*.ovpn'],
-    ...['kubeconfig', 'credentials.json', 'service-account*.json', 'serviceAccount*.json', 'client_secret*.json'],
-    ...['terraform.tfstate', 'terraform.tfstate.backup', '*.tfvars', 'secrets.yml', 'secrets.yaml', 'secrets.json'],
+    ...[
+      'kubeconfig',
+      'credentials.json',
+      'service-account*.json',
+      'serviceAccount*.json',
+      'client_secret*.json',
+    ],
+    ...[
+      'terraform.tfstate',
+      'terraform.tfstate.backup',
+      '*.tfvars',
+      'secrets.yml',
+      'secrets.yaml',
+      'secrets.json',
+    ],
     ...['master.key', 'auth.json', 'nuget.config', '.terraformrc', 'application-credentials*.json'],
   ],
-  paths: ['.aws/credentials', '.docker/config.json', '.kube/config', '.config/gh/hosts.yml', '.cargo/credentials.toml'],
-  except: ['.env.example', '.env.sample', '.env.template', '.env.dist', '.env.defaults', 'ca-certificates.pem', 'cacert.pem'],
+  paths: [
+    '.aws/credentials',
+    '.docker/config.json',
+    '.kube/config',
+    '.config/gh/hosts.yml',
+    '.cargo/credentials.toml',
+  ],
+  except: [
+    '.env.example',
+    '.env.sample',
+    '.env.template',
+    '.env.dist',
+    '.env.defaults',
+    'ca-certificates.pem',
+    'cacert.pem',
+  ],
 };
 
 const glob = (pattern: string): RegExp =>

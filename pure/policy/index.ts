@@ -2,6 +2,7 @@ export { credentialFiles, isCredentialFile } from './credential-files.ts';
 export { parsePolicy, parsePreset, parseYaml } from './parse.ts';
 export { parseDuration } from './duration.ts';
 export { nearest } from './nearest.ts';
+export { hostExecuted, hostExecutedTable, type HostExecuted } from './host-executed.ts';
 export { canonicalJson } from './canonical-json.ts';
 export {
   decideOperation,

@@ -110,7 +110,7 @@ function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly strin
   let here: unknown = schema;
   for (const step of path) here = inside(unwrap(here), step);
   const object = unwrap(here);
-  if (object instanceof z.ZodObject) return Object.keys(object.shape as Record<string, unknown>);
+  if (object instanceof z.ZodObject) return Object.keys(object.shape);
   if (object instanceof z.ZodUnion) {
     return object.options.flatMap((option) =>
       option instanceof z.ZodObject ? Object.keys(option.shape as object) : [],
