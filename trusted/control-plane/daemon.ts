@@ -30,6 +30,7 @@ import type { Programs } from './programs.ts';
 import { randomIds } from './random-ids.ts';
 import { sandboxesOf } from './sandboxes.ts';
 import { SecretKeeper } from './secret-keeper.ts';
+import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
 import { Presets } from './sessions/presets.ts';
 import { SessionService } from './sessions/session-service.ts';
@@ -97,6 +98,13 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   await removeStaleSocket(socket);
   const changes = options.changesOf(driver, folder.sessions);
   const events = new EventHub();
+  ground.onRecord = (record) => {
+    const denied = deniedEvent(record);
+    if (denied !== null) events.publish(denied);
+  };
+  await relayAgentWords(ground.bus.connection, (event) => events.publish(event), clock, (error) =>
+    note('an event of an agent was dropped', error),
+  );
   const control = new ControlChannel({
     sessions: store.sessions,
     sign: async (message) => await ground.signer.signControl(message),

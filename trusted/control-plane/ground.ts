@@ -3,6 +3,7 @@ import {
   limits,
   spiffeId,
   workloadRoutes,
+  type AuditRecord,
   type SpiffeId,
 } from '../../pure/contracts/index.ts';
 import { AuditWriter } from '../audit/index.ts';
@@ -15,6 +16,7 @@ import { errorFacts, type Log } from './log.ts';
 import type { AuditTrail, Clock } from './ports.ts';
 import type { Programs } from './programs.ts';
 import { randomIds } from './random-ids.ts';
+import { observed } from './session-events.ts';
 import { startSigner, type SupervisedSigner } from './signing.ts';
 
 export const trustDomain = defaultTrustDomain;
@@ -31,6 +33,8 @@ export interface Ground {
   readonly bus: BusHost;
   readonly audit: AuditTrail;
   readonly auditWriter: AuditWriter;
+  /** Told of every record once it is in the store. */
+  onRecord: (record: AuditRecord) => void;
   readonly note: (message: string, error?: unknown) => void;
   /** Serves the workload API; its handlers need what is built upon this. */
   serveWorkloads(handlers: WorkloadHandlers<typeof workloadRoutes>): Promise<RouteServer>;
@@ -78,9 +82,10 @@ export async function layGround(
     void endOnBus(serials, store, bus).catch((error: unknown) => note('a revocation did not reach the bus', error));
   });
   const audit = auditTrail(bus.connection, clock, randomIds);
+  const ground = { onRecord: (_record: AuditRecord): void => undefined };
   const auditWriter = await AuditWriter.start({
     bus: bus.connection,
-    store: store.audit,
+    store: observed(store.audit, (record) => ground.onRecord(record)),
     signCheckpoint: async (payload) => await signer.signCheckpoint(payload),
     now: () => new Date(clock.now()),
     onError: (error) => note('the audit writer failed', error),
@@ -93,7 +98,7 @@ export async function layGround(
   housekeeping.unref();
   undo.push(() => clearInterval(housekeeping));
   const rate = new RequestRate('workloadRate', limits.workloadRate.value, () => clock.now());
-  return {
+  return Object.assign(ground, {
     folder,
     store,
     signer,
@@ -104,7 +109,7 @@ export async function layGround(
     audit,
     auditWriter,
     note,
-    serveWorkloads: async (handlers) => {
+    serveWorkloads: async (handlers: WorkloadHandlers<typeof workloadRoutes>) => {
       const server = await serveRoutes(
         {
           routes: workloadRoutes,
@@ -133,11 +138,11 @@ export async function layGround(
       undo.push(async () => await server.close());
       return server;
     },
-    revoke: async (spiffe) => {
+    revoke: async (spiffe: SpiffeId) => {
       await authority.revoke(spiffe);
       await bus.kick(spiffe);
     },
-  };
+  } satisfies Omit<Ground, 'onRecord'>);
 }
 
 /** The bus knows identities, a revocation speaks of serials. */

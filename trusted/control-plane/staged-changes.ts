@@ -1,28 +1,43 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GloveboxError } from '../../pure/contracts/index.ts';
+import { applyChanges, diffChanges, listChanges, type Staged } from '../changes/index.ts';
 import type { SandboxDriver } from '../drivers/index.ts';
+import type { SessionRecord } from '../store/index.ts';
 import type { WorkspaceChanges } from './ports.ts';
 
-/** Whether a session left anything; what exactly, and how it comes out, is the workspace room's. */
+/** A session's staged changes: the driver opens the layer, the changes room reads it and brings it out. */
 export function stagedChanges(driver: SandboxDriver, sessionsFolder: string): WorkspaceChanges {
-  const unavailable = (): never => {
-    throw new GloveboxError('GB_NOT_FOUND', { what: 'view of staged changes', detail: 'this build has none' });
+  const folderOf = (session: SessionRecord): string => join(sessionsFolder, session.id);
+  const withStaged = async <T>(session: SessionRecord, use: (staged: Staged) => Promise<T>, otherwise: T): Promise<T> => {
+    if (session.workspaceMode !== 'staged') return otherwise;
+    const open = await driver.openChanges(folderOf(session));
+    if (open === undefined) return otherwise;
+    try {
+      return await use({
+        lower: session.workspace,
+        upper: open.upper,
+        since: new Date(session.startedAt ?? session.createdAt),
+        asRoot: process.geteuid?.() === 0,
+        show: session.show,
+      });
+    } finally {
+      await open.close();
+    }
   };
   return {
-    hasChanges: async (session) => {
-      if (session.workspaceMode !== 'staged') return false;
-      const open = await driver.openChanges(join(sessionsFolder, session.id));
-      if (open === undefined) return false;
-      try {
-        return (await readdir(open.upper)).length > 0;
-      } finally {
-        await open.close();
+    hasChanges: (session) => withStaged(session, async ({ upper }) => (await readdir(upper)).length > 0, false),
+    list: (session) => withStaged(session, listChanges, { changes: [], truncated: false }),
+    diff: (session) => withStaged(session, diffChanges, ''),
+    apply: (session, choice) => {
+      // While the sandbox runs, what is read now and what is written a moment later need not be the same.
+      if (session.state !== 'ended') {
+        throw new GloveboxError('GB_SESSION_STATE', { state: session.state, operation: 'apply', needed: 'ended' });
       }
+      return withStaged(session, (staged) => applyChanges(staged, choice), { applied: [], skipped: [] });
     },
-    list: async () => unavailable(),
-    diff: async () => unavailable(),
-    apply: async () => unavailable(),
-    discard: async (session) => await driver.removeChanges(join(sessionsFolder, session.id)),
+    discard: async (session) => {
+      await driver.removeChanges(folderOf(session));
+    },
   };
 }

@@ -10,8 +10,8 @@ if (process.send === undefined) {
 
 process.umask(0o077);
 process.title = 'glovebox-secret-broker';
-// Ctrl-C in the control plane's terminal goes to the whole group; the parent decides when this ends.
-process.on('SIGINT', () => undefined);
+// Ctrl-C in a terminal and a service's stop go to the whole group; the parent decides when this ends.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
 const report = (message: BrokerReport): void => {

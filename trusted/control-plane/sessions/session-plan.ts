@@ -53,6 +53,13 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
   const words = wordsOf(request, preset);
   const seen = { workspace, toolFolders, path: request.path };
   const [program, path] = await Promise.all([resolveCommand(words[0] ?? '', seen), sandboxPath(seen)]);
+  const ttlSeconds = request.ttlSeconds ?? parseDuration(document.ttl) ?? 0;
+  if (ttlSeconds < 1 || ttlSeconds * 1000 > limits.sessionLifetime.value) {
+    throw new GloveboxError('GB_INPUT_INVALID', {
+      what: 'The time limit',
+      detail: `it is at most ${limits.sessionLifetime.value / 86_400_000} days`,
+    });
+  }
   const compiled = compileSession({
     document,
     env: request.env,
@@ -67,7 +74,7 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     workspace,
     toolFolders,
     tier: (request.tier ?? document.tier) as TierName,
-    ttlSeconds: request.ttlSeconds ?? parseDuration(document.ttl) ?? 0,
+    ttlSeconds,
     argv: withHomeFiles([program, ...words.slice(1)], preset),
     env: agentEnvironment({ path, term: request.terminal?.term ?? null, own: compiled.env }),
     cwd: sandboxWorkspace,
