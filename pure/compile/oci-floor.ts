@@ -14,7 +14,8 @@ export function assertFloor(spec: unknown, role: 'agent' | 'provider'): void {
     refuse(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'unknown'}`);
   }
   const { mounts, annotations, linux } = read.data;
-  if (JSON.stringify(linux.seccomp) !== JSON.stringify(floorSeccomp)) refuse('linux.seccomp is another filter');
+  if (JSON.stringify(linux.seccomp) !== JSON.stringify(floorSeccomp))
+    refuse('linux.seccomp is another filter');
   const types = linux.namespaces.map((namespace) => namespace.type).sort();
   if (types.join() !== 'ipc,mount,network,pid,user,uts') refuse('linux.namespaces');
   for (const ids of [linux.uidMappings, linux.gidMappings]) assertIds(ids);
@@ -31,7 +32,10 @@ export function assertFloor(spec: unknown, role: 'agent' | 'provider'): void {
 
 const none = z.array(z.never()).length(0);
 const id = z.int().min(0).max(0xffff_fffd);
-const mapping = z.array(z.strictObject({ containerID: id, hostID: id, size: z.literal(1) })).min(1).max(2);
+const mapping = z
+  .array(z.strictObject({ containerID: id, hostID: id, size: z.literal(1) }))
+  .min(1)
+  .max(2);
 const path = z.string().refine(isPlainPath);
 const mountSchema = z.strictObject({
   destination: path,
@@ -122,11 +126,16 @@ function isKnownMount(mount: Mount, role: 'agent' | 'provider', workspace: strin
     if (role !== 'agent' || workspace === undefined) return false;
     return options === ro || source === workspace + destination.slice('/workspace'.length);
   }
-  if (/^\/folders\/[a-z0-9][a-z0-9._-]{0,63}$/.test(destination)) return role === 'provider' && isHostFolder(source);
+  if (/^\/folders\/[a-z0-9][a-z0-9._-]{0,63}$/.test(destination))
+    return role === 'provider' && isHostFolder(source);
   return options === ro && source === destination && (isViewFolder(source) || isToolFolder(source));
 }
 
-function assertDisk(name: 'tmp' | 'home', annotations: Record<string, string>, mounts: readonly Mount[]): void {
+function assertDisk(
+  name: 'tmp' | 'home',
+  annotations: Record<string, string>,
+  mounts: readonly Mount[],
+): void {
   const value = (key: string): string => annotations[`dev.gvisor.spec.mount.${name}.${key}`] ?? '';
   const mount = mounts.find(({ destination }) => destination === (name === 'tmp' ? '/tmp' : '/home/agent'));
   const options = /^rw,nosuid,nodev,mode=(1777|0755),uid=65534,gid=65534,size=[1-9][0-9]{0,15}$/;

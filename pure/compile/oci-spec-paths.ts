@@ -35,9 +35,7 @@ const hostTooWide = ['/', '/home', '/root', '/var', '/etc', '/tmp', '/mnt', '/me
  * `--host-uds=none` closes them too, so this is the second lock.
  */
 export const isHostFolder = (path: unknown): path is string =>
-  isPlainPath(path) &&
-  !hostTooWide.includes(path) &&
-  !hostForbidden.some((folder) => isWithin(path, folder));
+  isPlainPath(path) && !hostTooWide.includes(path) && !hostForbidden.some((folder) => isWithin(path, folder));
 
 /** The places inside that belong to the floor or to Glovebox: a tool folder may not cover, hold or be inside one. */
 const taken = [

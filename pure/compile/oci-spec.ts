@@ -77,7 +77,10 @@ export function compileOciSpec(request: SpecRequest, host: SpecHost): OciSpec {
       seccomp: floorSeccomp,
       ...(host.cgroup === undefined ? {} : { cgroupsPath: plain(host.cgroup, 'cgroup') }),
     },
-    annotations: { ...diskAnnotations('tmp', host.tmp, '1777'), ...diskAnnotations('home', host.home, '0755') },
+    annotations: {
+      ...diskAnnotations('tmp', host.tmp, '1777'),
+      ...diskAnnotations('home', host.home, '0755'),
+    },
   };
 }
 
@@ -152,9 +155,12 @@ function workspaceMounts(workspace: SpecWorkspace | undefined, host: SpecHost): 
   if (workspace === undefined) return [];
   check(isHostFolder(workspace.source), 'workspace');
   const masked = workspace.masked.map(({ path }) => path);
-  for (const path of [...masked, ...workspace.readOnly]) check(isPlainRelative(path), 'path in the workspace');
+  for (const path of [...masked, ...workspace.readOnly])
+    check(isPlainRelative(path), 'path in the workspace');
   const closed = [...new Set([...masked, ...workspace.readOnly])];
-  const outer = closed.filter((path) => !closed.some((other) => other !== path && path.startsWith(`${other}/`)));
+  const outer = closed.filter(
+    (path) => !closed.some((other) => other !== path && path.startsWith(`${other}/`)),
+  );
   const pins = [...new Set(outer.flatMap(foldersAbove))].filter((path) => !outer.includes(path));
   const empty = new Map(
     workspace.masked.map(({ path, folder }) => [path, folder ? host.emptyFolder : host.emptyFile]),

@@ -3,7 +3,12 @@
  * what to do over its channel, and kill it. Arguments: the driver's settings as JSON.
  */
 import { createServer, type ServerHttp2Stream } from 'node:http2';
-import { createGvisorDriver, type GvisorSettings, type RunningSandbox, type SandboxRequest } from '../../trusted/drivers/index.ts';
+import {
+  createGvisorDriver,
+  type GvisorSettings,
+  type RunningSandbox,
+  type SandboxRequest,
+} from '../../trusted/drivers/index.ts';
 import type { SandboxId, Tier } from '../../pure/contracts/index.ts';
 
 type Call =
@@ -47,9 +52,13 @@ class Link {
 
   async run(id: string, argv: string[], cwd: string): Promise<object> {
     await this.ready;
-    const exited = this.event((event) => event.id === id && (event.type === 'exited' || event.type === 'failed'));
+    const exited = this.event(
+      (event) => event.id === id && (event.type === 'exited' || event.type === 'failed'),
+    );
     const env = ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/home/agent'];
-    this.#control?.write(`${JSON.stringify({ type: 'start', id, argv, env, cwd, terminal: null, fd3: null })}\n`);
+    this.#control?.write(
+      `${JSON.stringify({ type: 'start', id, argv, env, cwd, terminal: null, fd3: null })}\n`,
+    );
     const outcome = await exited;
     return {
       ...outcome,
@@ -132,7 +141,13 @@ process.on('message', (message: { number: number; call: Call }) => {
   answer(message.call).then(
     (value) => process.send?.({ number: message.number, value }),
     (error: unknown) =>
-      process.send?.({ number: message.number, error: error instanceof Error ? `${error.message} ${'why' in error ? String(error.why) : ''}` : String(error) }),
+      process.send?.({
+        number: message.number,
+        error:
+          error instanceof Error
+            ? `${error.message} ${'why' in error ? String(error.why) : ''}`
+            : String(error),
+      }),
   );
 });
 process.send?.({ number: 0 });

@@ -34,9 +34,17 @@ describe.each(modes)('limits as %s', (mode) => {
       expect(by.get('memory')).toMatchObject({ enforced: true, value: 256 * MiB });
       expect(by.get('cpu')).toMatchObject({ enforced: true, value: 1 });
     } else {
-      for (const limit of limits.filter(({ enforced }) => !enforced)) expect(limit.by).toMatch(/cgroup|controller/);
+      for (const limit of limits.filter(({ enforced }) => !enforced))
+        expect(limit.by).toMatch(/cgroup|controller/);
     }
-    for (const name of ['processes', 'open-files', 'tmp-disk', 'home-disk', 'workspace-disk', 'time'] as const)
+    for (const name of [
+      'processes',
+      'open-files',
+      'tmp-disk',
+      'home-disk',
+      'workspace-disk',
+      'time',
+    ] as const)
       expect(by.get(name)?.enforced).toBe(true);
     await world.kill(request);
   });
@@ -94,15 +102,19 @@ describe.each(modes)('limits as %s', (mode) => {
     expect(raised.stderr).toMatch(/not allowed|not permitted|exceed/);
   });
 
-  test.runIf(mode === 'root')('[R25] memory beyond the tier ends the sandbox and says so; control: half fits', async () => {
-    const take = (n: number): string[] => python(`x=bytearray(${n * MiB})\nfor i in range(0,len(x),4096): x[i]=1\nprint('had it')`);
-    expect((await inSandbox(take(64))).stdout).toBe('had it\n');
-    const request = world.staged(world.makeFolder('project'), { tier: small });
-    await world.start(request);
-    const outcome = await world.run(request, take(600));
-    expect(outcome).toMatchObject({ type: 'ended', reason: 'memory' });
-    expect(outcome.detail).toContain('more memory than the tier');
-  });
+  test.runIf(mode === 'root')(
+    '[R25] memory beyond the tier ends the sandbox and says so; control: half fits',
+    async () => {
+      const take = (n: number): string[] =>
+        python(`x=bytearray(${n * MiB})\nfor i in range(0,len(x),4096): x[i]=1\nprint('had it')`);
+      expect((await inSandbox(take(64))).stdout).toBe('had it\n');
+      const request = world.staged(world.makeFolder('project'), { tier: small });
+      await world.start(request);
+      const outcome = await world.run(request, take(600));
+      expect(outcome).toMatchObject({ type: 'ended', reason: 'memory' });
+      expect(outcome.detail).toContain('more memory than the tier');
+    },
+  );
 
   test('[R26] a sandbox ends at its time limit and says so', async () => {
     const request = world.staged(world.makeFolder('project'), { tier: tiers.starter, timeLimitMs: 1500 });

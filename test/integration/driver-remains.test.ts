@@ -23,11 +23,17 @@ function processesOf(world: World): { pid: number; uid: number; args: string }[]
 }
 
 const mountsOf = (world: World): string[] =>
-  readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(world.settings.folder));
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(world.settings.folder));
 const loopsOf = (world: World): string[] =>
-  execFileSync('losetup', ['-a'], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(world.folder));
+  execFileSync('losetup', ['-a'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes(world.folder));
 const cgroupsOf = (id: string): string[] =>
-  ['memory', 'cpu', 'pids', 'unified', '.'].map((name) => `/sys/fs/cgroup/${name}/glovebox/${id}`).filter((path) => existsSync(path));
+  ['memory', 'cpu', 'pids', 'unified', '.']
+    .map((name) => `/sys/fs/cgroup/${name}/glovebox/${id}`)
+    .filter((path) => existsSync(path));
 
 /** Waits for a condition of the host that nothing announces; the test's own time limit ends it. */
 async function until(holds: () => boolean): Promise<void> {
@@ -113,15 +119,22 @@ describe.each(modes)('what a sandbox leaves, as %s', (mode) => {
     });
     const { hidden } = await world.start(request);
     expect(hidden.sort()).toEqual(['.env', 'deep/er/id_rsa']);
-    const seen = await world.sh(request, 'find . -type f | sort; cat deep/er/plain; echo mine > .env && cat .env', '/workspace');
-    expect(seen.stdout).toBe('./.env.example\n./deep/er/plain\n./shown/.npmrc\nsecret of deep/er/plainmine\n');
+    const seen = await world.sh(
+      request,
+      'find . -type f | sort; cat deep/er/plain; echo mine > .env && cat .env',
+      '/workspace',
+    );
+    expect(seen.stdout).toBe(
+      './.env.example\n./deep/er/plain\n./shown/.npmrc\nsecret of deep/er/plainmine\n',
+    );
     expect(readFileSync(join(project, '.env'), 'utf8')).toBe('secret of .env');
     await world.kill(request);
   });
 
   test('[R48] direct mode writes through, but credentials are empty and host-run files read-only, also by moving a folder aside', async () => {
     const project = world.makeFolder('direct');
-    for (const folder of ['.git', '.git/hooks']) world.own((mkdirSync(join(project, folder), { recursive: true }), join(project, folder)));
+    for (const folder of ['.git', '.git/hooks'])
+      world.own((mkdirSync(join(project, folder), { recursive: true }), join(project, folder)));
     for (const path of ['.env', '.git/hooks/pre-commit', '.git/config', 'README']) {
       writeFileSync(join(project, path), `text of ${path}`);
       world.own(join(project, path));
@@ -130,14 +143,17 @@ describe.each(modes)('what a sandbox leaves, as %s', (mode) => {
       workspace: { folder: project, mode: 'direct', show: [], readOnly: ['.git/hooks', '.git/config'] },
     });
     await world.start(request);
-    const tried = async (script: string): Promise<number | null | undefined> => (await world.sh(request, script, '/workspace')).code;
+    const tried = async (script: string): Promise<number | null | undefined> =>
+      (await world.sh(request, script, '/workspace')).code;
     expect((await world.sh(request, 'cat .env; cat README', '/workspace')).stdout).toBe('text of README');
     expect(await tried('echo x > .git/hooks/pre-commit')).not.toBe(0);
     expect(await tried('echo x > .git/hooks/post-merge')).not.toBe(0);
     expect(await tried('echo x > .git/config')).not.toBe(0);
     expect(await tried('mv .git .git-aside')).not.toBe(0);
     expect(await tried('echo x > .git/ORIG_HEAD && echo y > new.txt')).toBe(0);
-    expect(readFileSync(join(project, '.git/hooks/pre-commit'), 'utf8')).toBe('text of .git/hooks/pre-commit');
+    expect(readFileSync(join(project, '.git/hooks/pre-commit'), 'utf8')).toBe(
+      'text of .git/hooks/pre-commit',
+    );
     expect(readFileSync(join(project, 'new.txt'), 'utf8')).toBe('y\n');
     await world.kill(request);
     expect(readFileSync(join(project, '.env'), 'utf8')).toBe('text of .env');

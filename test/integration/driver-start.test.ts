@@ -15,7 +15,11 @@ describe.each(modes)('gVisor driver as %s', (mode) => {
     world.own(join(project, 'kept.txt'));
     const request = world.staged(project);
     await world.start(request);
-    const outcome = await world.sh(request, 'id -u; cat kept.txt; echo new > new.txt; rm kept.txt; ls', '/workspace');
+    const outcome = await world.sh(
+      request,
+      'id -u; cat kept.txt; echo new > new.txt; rm kept.txt; ls',
+      '/workspace',
+    );
     expect(outcome).toMatchObject({ code: 0, stdout: '65534\nkeptnew.txt\n' });
     expect(readdirSync(project)).toEqual(['kept.txt']);
     const end = await world.kill(request);

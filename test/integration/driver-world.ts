@@ -1,10 +1,25 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, chmodSync, existsSync, linkSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  chmodSync,
+  existsSync,
+  linkSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asSandboxId, encodeId, tiers } from '../../pure/contracts/index.ts';
-import type { AppliedLimit, GvisorSettings, ReapReport, SandboxEnd, SandboxRequest } from '../../trusted/drivers/index.ts';
+import type {
+  AppliedLimit,
+  GvisorSettings,
+  ReapReport,
+  SandboxEnd,
+  SandboxRequest,
+} from '../../trusted/drivers/index.ts';
 
 /** As root, and as an ordinary user; a test run of an ordinary user has only the latter. */
 export type Mode = 'root' | 'user';
@@ -29,7 +44,10 @@ export class World {
   readonly folder: string;
   readonly mode: Mode;
   readonly settings: GvisorSettings;
-  readonly #pending = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #pending = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+  >();
   #host: ChildProcess | undefined;
   #number = 0;
 
@@ -107,7 +125,8 @@ export class World {
     (await this.call({ op: 'kill', sandbox: request.sandboxId })) as SandboxEnd;
   ended = async (request: SandboxRequest): Promise<SandboxEnd> =>
     (await this.call({ op: 'ended', sandbox: request.sandboxId })) as SandboxEnd;
-  reap = async (keep: string[] = []): Promise<ReapReport> => (await this.call({ op: 'reap', keep })) as ReapReport;
+  reap = async (keep: string[] = []): Promise<ReapReport> =>
+    (await this.call({ op: 'reap', keep })) as ReapReport;
 
   async call(call: object): Promise<unknown> {
     this.#host ??= await this.#startHost();

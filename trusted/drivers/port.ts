@@ -60,7 +60,8 @@ export interface RunningSandbox {
 }
 
 export interface AppliedLimit {
-  readonly limit: 'cpu' | 'memory' | 'processes' | 'open-files' | 'workspace-disk' | 'tmp-disk' | 'home-disk' | 'time';
+  readonly limit:
+    'cpu' | 'memory' | 'processes' | 'open-files' | 'workspace-disk' | 'tmp-disk' | 'home-disk' | 'time';
   readonly enforced: boolean;
   /** What enforces it, or what is missing. */
   readonly by: string;

@@ -8,7 +8,9 @@ const controllers: readonly Controller[] = ['cpu', 'memory', 'pids'];
 
 /** For each controller: the folder below which sandboxes get their own, or why there is none. v1, v2 and hybrid alike. */
 export interface CgroupPlan {
-  readonly parents: Readonly<Partial<Record<Controller, { readonly version: 1 | 2; readonly folder: string }>>>;
+  readonly parents: Readonly<
+    Partial<Record<Controller, { readonly version: 1 | 2; readonly folder: string }>>
+  >;
   readonly missing: Readonly<Partial<Record<Controller, string>>>;
 }
 
@@ -106,11 +108,17 @@ export async function makeCgroup(plan: CgroupPlan, name: string, tier: Tier): Pr
       pids: await readBack(made, missing, 'pids'),
     }),
     readEvents: async () => ({
-      oomKills: await counter(made.get('memory'), { 1: 'memory.oom_control', 2: 'memory.events' }, 'oom_kill'),
+      oomKills: await counter(
+        made.get('memory'),
+        { 1: 'memory.oom_control', 2: 'memory.events' },
+        'oom_kill',
+      ),
       pidsRefused: await counter(made.get('pids'), { 1: 'pids.events', 2: 'pids.events' }, 'max'),
     }),
     processes: async () => {
-      const lists = await Promise.all(folders.map((folder) => readFile(`${folder}/cgroup.procs`, 'utf8').catch(absent)));
+      const lists = await Promise.all(
+        folders.map((folder) => readFile(`${folder}/cgroup.procs`, 'utf8').catch(absent)),
+      );
       return [...new Set(lists.flatMap((text) => (text ?? '').split('\n').filter(Boolean).map(Number)))];
     },
     remove: async () => {
@@ -120,7 +128,8 @@ export async function makeCgroup(plan: CgroupPlan, name: string, tier: Tier): Pr
 }
 
 async function setLimit(version: 1 | 2, folder: string, controller: Controller, tier: Tier): Promise<void> {
-  const set = (file: string, value: string | number): Promise<void> => writeFile(`${folder}/${file}`, String(value));
+  const set = (file: string, value: string | number): Promise<void> =>
+    writeFile(`${folder}/${file}`, String(value));
   switch (controller) {
     case 'cpu':
       if (version === 2) return set('cpu.max', `${tier.vcpu * period} ${period}`);
@@ -165,7 +174,8 @@ async function readValue(
 ): Promise<number> {
   switch (controller) {
     case 'cpu': {
-      if (version === 1) return Number(await read('cpu.cfs_quota_us')) / Number(await read('cpu.cfs_period_us'));
+      if (version === 1)
+        return Number(await read('cpu.cfs_quota_us')) / Number(await read('cpu.cfs_period_us'));
       const [quota, length] = (await read('cpu.max')).split(' ').map(Number);
       return (quota ?? Number.NaN) / (length ?? Number.NaN);
     }
@@ -195,7 +205,8 @@ async function cgroupMounts(): Promise<{ v1: Map<string, string>; v2: string | u
     const [type, , options] = after?.split(' ') ?? [];
     if (point === undefined) continue;
     if (type === 'cgroup2') v2 ??= point;
-    if (type === 'cgroup') for (const option of options?.split(',') ?? []) if (!v1.has(option)) v1.set(option, point);
+    if (type === 'cgroup')
+      for (const option of options?.split(',') ?? []) if (!v1.has(option)) v1.set(option, point);
   }
   return { v1, v2 };
 }

@@ -85,7 +85,10 @@ export class ChangesDisks {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     let entry = this.#open.get(folder);
     if (entry === undefined) {
-      entry = { users: 0, ready: this.#asRoot ? mountImage(imageOf(stateFolder), folder) : Promise.resolve() };
+      entry = {
+        users: 0,
+        ready: this.#asRoot ? mountImage(imageOf(stateFolder), folder) : Promise.resolve(),
+      };
       this.#open.set(folder, entry);
     }
     entry.users += 1;
@@ -151,7 +154,11 @@ export async function mountsBelow(folder: string): Promise<string[]> {
   const table = await readFile('/proc/self/mountinfo', 'utf8');
   return table
     .split('\n')
-    .map((line) => (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))))
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, octal: string) =>
+        String.fromCharCode(parseInt(octal, 8)),
+      ),
+    )
     .filter((path) => path === folder || path.startsWith(`${folder}/`))
     .reverse();
 }

@@ -16,9 +16,31 @@ export async function findCredentialFiles(folder: string, show: readonly string[
   const output = await runCommand(
     'find',
     [
-      ...['.', '-xdev', '(', '-type', 'd', '(', ...anyOf('-name', ['node_modules', '.git']), ')', '-prune', ')', '-o'],
+      ...[
+        '.',
+        '-xdev',
+        '(',
+        '-type',
+        'd',
+        '(',
+        ...anyOf('-name', ['node_modules', '.git']),
+        ')',
+        '-prune',
+        ')',
+        '-o',
+      ],
       ...['(', '!', '-type', 'd', '(', ...anyOf('-name', credentialFiles.names)],
-      ...['-o', ...anyOf('-path', credentialFiles.paths.map((path) => `*/${path}`)), ')', ')', '-printf', '%P\\0'],
+      ...[
+        '-o',
+        ...anyOf(
+          '-path',
+          credentialFiles.paths.map((path) => `*/${path}`),
+        ),
+        ')',
+        ')',
+        '-printf',
+        '%P\\0',
+      ],
     ],
     { cwd: folder, timeoutMs: limits.sandboxCredentialWalk.value },
   );
@@ -29,7 +51,11 @@ export async function findCredentialFiles(folder: string, show: readonly string[
  * A layer between the project and the changes in which each hidden file is a whiteout (character device 0:0, which a
  * user may make too): the agent sees no such file, and may make one of its own.
  */
-export async function writeHidingLayer(layer: string, folder: string, hidden: readonly string[]): Promise<void> {
+export async function writeHidingLayer(
+  layer: string,
+  folder: string,
+  hidden: readonly string[],
+): Promise<void> {
   const asRoot = process.geteuid?.() === 0;
   const folders = [...new Set(hidden.flatMap(foldersAbove))].sort();
   for (const path of folders) await mkdir(join(layer, path)).catch(exists);
@@ -47,7 +73,10 @@ export async function writeHidingLayer(layer: string, folder: string, hidden: re
 }
 
 /** For direct mode, where a mask is a mount, which needs to know what it covers. A link shows what has a name elsewhere. */
-export async function masksOf(folder: string, hidden: readonly string[]): Promise<{ path: string; folder: boolean }[]> {
+export async function masksOf(
+  folder: string,
+  hidden: readonly string[],
+): Promise<{ path: string; folder: boolean }[]> {
   const found = await Promise.all(
     hidden.map(async (path) => ({ path, kind: await lstat(join(folder, path)).catch(absent) })),
   );

@@ -177,7 +177,13 @@ async function spawned(child: ChildProcess): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', (error) =>
-      reject(new GloveboxError('GB_SANDBOX_START', { detail: 'setpriv (util-linux) could not be started' }, { cause: error })),
+      reject(
+        new GloveboxError(
+          'GB_SANDBOX_START',
+          { detail: 'setpriv (util-linux) could not be started' },
+          { cause: error },
+        ),
+      ),
     );
   });
   return child.pid ?? 0;
@@ -185,7 +191,8 @@ async function spawned(child: ChildProcess): Promise<number> {
 
 function linkOf(child: ChildProcess): Socket {
   const link = child.stdio[3];
-  if (!(link instanceof Socket)) throw new GloveboxError('GB_SANDBOX_START', { detail: 'the link was not made' });
+  if (!(link instanceof Socket))
+    throw new GloveboxError('GB_SANDBOX_START', { detail: 'the link was not made' });
   // Handed on unread: bytes read here would be lost to the process that gets the socket.
   link.on('error', () => link.destroy());
   return link;

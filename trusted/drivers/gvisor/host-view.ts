@@ -1,4 +1,16 @@
-import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** The host's folders that a sandbox sees read-only, and the links between them. Looked at once a process. */
@@ -35,7 +47,8 @@ async function writeEtc(folder: string): Promise<string> {
   const etc = await mkdtemp(join(folder, 'etc-'));
   await chmod(etc, 0o755);
   await mkdir(join(etc, 'ssl/certs'), { recursive: true, mode: 0o755 });
-  for (const [name, text] of Object.entries(etcFiles)) await writeFile(join(etc, name), text, { mode: 0o644 });
+  for (const [name, text] of Object.entries(etcFiles))
+    await writeFile(join(etc, name), text, { mode: 0o644 });
   await writeFile(join(etc, 'ssl/certs/ca-certificates.crt'), '', { mode: 0o644 });
   for (const name of copiedFiles) {
     await mkdir(join(etc, name, '..'), { recursive: true, mode: 0o755 });
@@ -53,8 +66,7 @@ async function writeEtc(folder: string): Promise<string> {
 }
 
 const etcFiles: Readonly<Record<string, string>> = {
-  passwd:
-    'root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:65534:65534:agent:/home/agent:/bin/sh\n',
+  passwd: 'root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:65534:65534:agent:/home/agent:/bin/sh\n',
   group: 'root:x:0:\nagent:x:65534:\n',
   hosts: '127.0.0.1 localhost glovebox\n::1 localhost\n',
   hostname: 'glovebox\n',

@@ -55,7 +55,13 @@ export function launch(settings: GvisorSettings, request: Launch): ChildProcess 
     'setpriv',
     [
       ...['--pdeathsig', 'KILL', '--', 'unshare', ...namespaces, '--', 'sh', '-c', script, 'sh'],
-      ...[String(process.pid), run.path, request.staged?.project ?? '', request.staged?.changes ?? '', overlay],
+      ...[
+        String(process.pid),
+        run.path,
+        request.staged?.project ?? '',
+        request.staged?.changes ?? '',
+        overlay,
+      ],
       ...[...request.joinCgroups, '--', settings.runsc],
       ...runscFlags(settings, request),
       ...['run', `--bundle=${run.path}`, '--pass-fd=3:3', request.sandboxId],
@@ -92,7 +98,10 @@ function overlayOptions(hidden: boolean, asRoot: boolean): string {
 }
 
 /** The last bytes of what runsc and init say outside the link, for an error message. */
-export function keepTail(streams: readonly (Writable | NodeJS.ReadableStream | null)[], bytes: number): () => string {
+export function keepTail(
+  streams: readonly (Writable | NodeJS.ReadableStream | null)[],
+  bytes: number,
+): () => string {
   let kept = Buffer.alloc(0);
   for (const stream of streams)
     if (stream !== null && 'on' in stream)

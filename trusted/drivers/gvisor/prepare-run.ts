@@ -1,11 +1,28 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { assertFloor, compileOciSpec, type SpecHost, type SpecWorkspace } from '../../../pure/compile/index.ts';
+import {
+  assertFloor,
+  compileOciSpec,
+  type SpecHost,
+  type SpecWorkspace,
+} from '../../../pure/compile/index.ts';
 import type { SandboxRequest } from '../port.ts';
 import { exists, type HostView } from './host-view.ts';
 import { diskShares, type GvisorSettings, type RunFolder } from './settings.ts';
 
-const insideRoot = ['proc', 'dev', 'sys', 'etc', 'tmp', 'run', 'workspace', 'home/agent', 'opt/glovebox', 'folders', 'var'];
+const insideRoot = [
+  'proc',
+  'dev',
+  'sys',
+  'etc',
+  'tmp',
+  'run',
+  'workspace',
+  'home/agent',
+  'opt/glovebox',
+  'folders',
+  'var',
+];
 
 /** The folders of a run, its certificates and files; everything that the spec will name exists after this. */
 export async function makeRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): Promise<void> {

@@ -22,7 +22,8 @@ export async function processesOf(runFolders: readonly string[]): Promise<Proces
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
     const args = ((await readFile(`/proc/${name}/cmdline`, 'utf8').catch(gone)) ?? '').split('\0');
-    if (!isRunsc(args) || !runFolders.some((folder) => args.some((arg) => namesFolder(arg, folder)))) continue;
+    if (!isRunsc(args) || !runFolders.some((folder) => args.some((arg) => namesFolder(arg, folder))))
+      continue;
     const identity = await identify(Number(name));
     if (identity !== undefined) found.push(identity);
   }
@@ -33,7 +34,10 @@ export async function processesOf(runFolders: readonly string[]): Promise<Proces
 const isRunsc = (args: readonly string[]): boolean =>
   args.includes('--pass-fd=3:3') || args.includes('boot') || args.includes('gofer');
 const namesFolder = (arg: string, folder: string): boolean =>
-  arg === folder || arg === `--root=${folder}/runsc` || arg === `--bundle=${folder}` || arg.startsWith(`${folder}/`);
+  arg === folder ||
+  arg === `--root=${folder}/runsc` ||
+  arg === `--bundle=${folder}` ||
+  arg.startsWith(`${folder}/`);
 
 /** Kills only the process that was identified: a pid may have been given to another meanwhile. */
 export async function killIdentified(identity: ProcessIdentity): Promise<boolean> {

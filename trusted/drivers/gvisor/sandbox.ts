@@ -64,7 +64,8 @@ export class GvisorSandbox implements RunningSandbox {
         : { limit, enforced: found.value <= asked, by: found.by, value: found.value };
     };
     const rlimit = 'rlimit in the sandbox\u2019s kernel';
-    const host = 'missing' in read.pids ? '' : `; ${read.pids.by} holds its host processes at ${read.pids.value}`;
+    const host =
+      'missing' in read.pids ? '' : `; ${read.pids.by} holds its host processes at ${read.pids.value}`;
     const sized = (limit: 'tmp-disk' | 'home-disk', share: number): AppliedLimit => ({
       limit,
       enforced: true,
@@ -129,7 +130,9 @@ export class GvisorSandbox implements RunningSandbox {
     await attempt('cgroup', async () => cgroup.remove());
     await attempt('changes', async () => changes?.close());
     await attempt('run folder', async () => rm(run.path, { recursive: true, force: true }));
-    return left.length === 0 ? end : { ...end, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
+    return left.length === 0
+      ? end
+      : { ...end, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
   }
 
   async #alive(): Promise<ProcessIdentity[]> {
@@ -157,7 +160,9 @@ async function usedBytes(folder: string): Promise<number> {
 
 async function isFull(changes: ChangesDisk | undefined): Promise<boolean> {
   if (changes?.bounded !== true || (await stat(changes.upper).catch(absent)) === undefined) return false;
-  const lines = await runCommand('df', ['--output=avail', '--block-size=1', '--', changes.folder]).catch(() => '');
+  const lines = await runCommand('df', ['--output=avail', '--block-size=1', '--', changes.folder]).catch(
+    () => '',
+  );
   return Number(lines.trim().split('\n').at(-1)) < 65_536;
 }
 
@@ -170,15 +175,20 @@ function explain(
 ): SandboxEnd {
   const ended = (reason: SandboxEnd['reason'], detail: string): SandboxEnd => ({ reason, ...exit, detail });
   if (cause === 'time') return ended('time', 'The sandbox reached its time limit.');
-  if (cause === 'disk') return ended('disk', 'The changes in the workspace grew beyond the disk of the tier.');
-  if (events.oomKills > 0) return ended('memory', 'The sandbox needed more memory than the tier has and was ended by the kernel.');
+  if (cause === 'disk')
+    return ended('disk', 'The changes in the workspace grew beyond the disk of the tier.');
+  if (events.oomKills > 0)
+    return ended('memory', 'The sandbox needed more memory than the tier has and was ended by the kernel.');
   if (cause === 'killed') return ended('killed', 'The sandbox was ended.');
   const crashed = exit.signal !== null || (exit.code ?? 0) >= 125;
   if (crashed && events.pidsRefused > 0)
     return ended('pids', 'The sandbox needed more processes than the tier has.');
   if (crashed) {
     const last = said.trim().split('\n').slice(-3).join(' | ');
-    return ended('crashed', `The sandbox ended by itself (${exit.signal ?? `code ${exit.code}`}). It said: ${last}`);
+    return ended(
+      'crashed',
+      `The sandbox ended by itself (${exit.signal ?? `code ${exit.code}`}). It said: ${last}`,
+    );
   }
   const note = full ? ' The disk of the workspace is full.' : '';
   return ended('exited', `The command ended.${note}`);
