@@ -11,6 +11,11 @@ import { readCertificate, type CertificateIdentity, type CertificateReader } fro
 import type { BusKeys } from './keys.ts';
 import { accounts } from './server-config.ts';
 
+/** Enough to answer at all. */
+const addressed = z.object({
+  nats: z.object({ server_id: z.object({ id: z.string() }), user_nkey: z.string() }),
+});
+
 /** What of the server's question decides. Unknown members are ignored; a missing one denies. */
 const question = z.object({
   aud: z.literal('nats-authorization-request'),
@@ -76,23 +81,20 @@ export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
       const opened = curve.open(sealed, serverXkey);
       if (opened === null) return unanswered(options, 'not sealed to this authorizer');
       // `decode` verifies the signature by the server's own key.
-      const parsed = question.safeParse(decode(new TextDecoder().decode(opened)));
-      if (!parsed.success || parsed.data.iss !== parsed.data.nats.server_id.id) {
-        return unanswered(options, 'not a client with a verified certificate and nothing else');
-      }
-      const asked = parsed.data.nats;
-      const decision = await decide(options, asked);
+      const claims = decode(new TextDecoder().decode(opened));
+      const to = addressed.safeParse(claims);
+      if (!to.success || claims.iss !== to.data.nats.server_id.id)
+        return unanswered(options, 'not of a server');
+      const { server_id, user_nkey } = to.data.nats;
+      const parsed = question.safeParse(claims);
+      const decision: BusDecision = parsed.success
+        ? await decide(options, parsed.data.nats)
+        : { allowed: false, reason: 'not a client with a verified certificate and nothing else' };
       options.onDecision?.(decision);
       const data = decision.allowed
-        ? { jwt: await userJwt(asked.user_nkey, issuer, decision.certificate) }
+        ? { jwt: await userJwt(user_nkey, issuer, decision.certificate) }
         : { error: 'not permitted' };
-      const response = await encodeAuthorizationResponse(
-        asked.user_nkey,
-        asked.server_id.id,
-        issuer,
-        data,
-        {},
-      );
+      const response = await encodeAuthorizationResponse(user_nkey, server_id.id, issuer, data, {});
       return { sealed: curve.seal(encode(response), serverXkey), decision };
     },
   };

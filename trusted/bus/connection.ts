@@ -7,6 +7,7 @@ import {
   sessionOf,
   type Identity,
 } from '../../pure/contracts/index.ts';
+import { readCertificate } from './certificate.ts';
 import { dial, type BusAddress, type DialOptions } from './dial.ts';
 import { busFailure } from './failures.ts';
 import { Generation } from './generation.ts';
@@ -207,8 +208,10 @@ async function attach(generation: Generation, entry: Omit<Entry, 'current'>): Pr
   return subscription;
 }
 
-const openGeneration = async (options: BusConnectionOptions): Promise<Generation> =>
-  new Generation(await dial(dialOptions(options)), options.onUnasked ?? (() => undefined));
+async function openGeneration(options: BusConnectionOptions): Promise<Generation> {
+  const { notAfter } = (options.readCertificate ?? readCertificate)(options.svid.chainPem);
+  return new Generation(await dial(dialOptions(options)), notAfter, options.onUnasked ?? (() => undefined));
+}
 
 const dialOptions = (options: BusConnectionOptions): DialOptions => ({
   address: options.address,
