@@ -1,12 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JSONWebKeySet } from 'jose';
 import { GloveboxError } from '../../pure/contracts/index.ts';
+import { escapeUntrusted } from '../../pure/render/index.ts';
+import { verifyExport, type VerifyResult } from '../../pure/verify/index.ts';
 
 export interface AuditVerdict {
-  readonly ok: boolean;
-  readonly report: unknown;
+  readonly result: VerifyResult;
   readonly lines: readonly string[];
 }
 
-/** Checks an export without the control plane. */
-export async function verifyAuditText(text: string): Promise<AuditVerdict> {
-  throw new GloveboxError('GB_INTERNAL', { detail: `cannot verify ${text.length} characters yet` });
+const shownProblems = 20;
+
+/** Checks an export with public keys and, where one was kept, a witness's checkpoint; nothing is asked of a control plane. */
+export async function verifyAudit(
+  text: string,
+  keys: JSONWebKeySet,
+  witness: string | undefined,
+): Promise<AuditVerdict> {
+  const result = await verifyExport(text.split('\n'), keys, witness);
+  return { result, lines: linesOf(result, witness !== undefined) };
 }
+
+function linesOf(result: VerifyResult, witnessed: boolean): string[] {
+  if (result.ok) {
+    const open =
+      result.uncovered === 0 ? '' : `; ${result.uncovered} after the last checkpoint, in order but unsigned`;
+    return [
+      `Whole: ${result.records} records of ${result.sessions} sessions under ${result.checkpoints} signed checkpoints${open}.`,
+      ...(witnessed ? [] : ['Without a witness’s checkpoint (--witness FILE) a cut-off end cannot be seen.']),
+    ];
+  }
+  const more = result.problems.length - shownProblems;
+  return [
+    `NOT whole: ${result.problems.length} problems.`,
+    ...result.problems
+      .slice(0, shownProblems)
+      .map(
+        ({ line, problem }) =>
+          `  ${line === 0 ? 'export' : `line ${line}`}: ${escapeUntrusted(problem, 300)}`,
+      ),
+    ...(more > 0 ? [`  and ${more} more`] : []),
+  ];
+}
+
+/** Public keys from a file: a JWKS, as `glovebox audit keys` prints it. */
+export function readKeys(file: string): JSONWebKeySet {
+  const refuse = (detail: string): GloveboxError =>
+    new GloveboxError('GB_INPUT_INVALID', { what: `The key file ${file}`, detail });
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw refuse(error instanceof SyntaxError ? 'it is not JSON' : 'it cannot be read');
+  }
+  if (typeof value !== 'object' || value === null || !('keys' in value) || !Array.isArray(value.keys))
+    throw refuse('it is not a JSON Web Key Set');
+  return value as JSONWebKeySet;
+}
+
+/** Where `audit keys` and `audit verify` keep the keys that they saw, so that a later check needs no control plane. */
+export const keptKeys = (state: string): string => join(state, 'audit-keys.json');

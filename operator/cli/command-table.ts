@@ -136,15 +136,17 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     usage: 'audit [what] [file]',
-    description: 'what happened: list (default), export, or verify [FILE] offline',
+    description: 'what happened: list (default), export, keys, or verify [FILE] offline',
     options: [
       ['--session <session>', 'of one session'],
       ['--limit <count>', 'how many records (default 50)'],
+      ['--keys <file>', 'verify: the public keys (default: those that were seen first)'],
+      ['--witness <file>', 'verify: a checkpoint that somebody else kept'],
     ],
     examples: [
       'glovebox audit --session calm-fox',
-      'glovebox audit export > audit.jsonl',
-      'glovebox audit verify audit.jsonl',
+      'glovebox audit export > audit.jsonl; glovebox audit keys > keys.json',
+      'glovebox audit verify audit.jsonl --keys keys.json',
     ],
     run: async ([what, file], options) => (await import('./commands/audit.ts')).audit(what, file, options),
   },

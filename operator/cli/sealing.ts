@@ -1,9 +1,14 @@
 import { CompactEncrypt, importJWK } from 'jose';
+import type { SealedContent } from '../../pure/contracts/index.ts';
 
-/** The value sealed to the secret broker's key; the name is part of what is authenticated, so a seal fits one secret only. */
-export async function seal(name: string, value: string, jwk: Record<string, unknown>): Promise<string> {
-  const key = await importJWK(jwk, 'ECDH-ES+A256KW');
-  return new CompactEncrypt(new TextEncoder().encode(value))
-    .setProtectedHeader({ alg: 'ECDH-ES+A256KW', enc: 'A256GCM', typ: 'glovebox-secret', sub: name })
-    .encrypt(key);
+/** The same two algorithms as the contract's `sealing`; its type keeps them so, without loading the schemas. */
+const alg: (typeof import('../../pure/contracts/index.ts'))['sealing']['alg'] = 'ECDH-ES+A256KW';
+const enc: (typeof import('../../pure/contracts/index.ts'))['sealing']['enc'] = 'A256GCM';
+
+/** The value sealed to the secret broker's key; the name is inside, so a seal is good for one secret only. */
+export async function seal(content: SealedContent, jwk: Record<string, unknown>): Promise<string> {
+  const kid = typeof jwk['kid'] === 'string' ? { kid: jwk['kid'] } : {};
+  return new CompactEncrypt(new TextEncoder().encode(JSON.stringify(content)))
+    .setProtectedHeader({ alg, enc, ...kid })
+    .encrypt(await importJWK(jwk, alg));
 }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import type { OperatorEvent, OperatorRoutes } from '../../pure/contracts/index.ts';
+import { GloveboxError, type OperatorEvent, type OperatorRoutes } from '../../pure/contracts/index.ts';
 import { exchangeJson, open } from './http-exchange.ts';
 import { readNdjson } from './ndjson.ts';
 import { routeTable, type RouteName } from './route-table.ts';
@@ -61,9 +61,18 @@ export function createOperatorClient(socketPath: string): OperatorClient {
     },
     async events(session, signal) {
       const res = await open(exchange('events', { query: { session } }, signal));
-      return readNdjson<OperatorEvent>(res);
+      return untilTheEnd(readNdjson<OperatorEvent>(res));
     },
     logs: (id) => open(exchange('sessionLogs', { params: { id } })),
     exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
   };
+}
+
+/** A connection that breaks or is aborted ends the events; only a breach of the format is an error. */
+async function* untilTheEnd<T>(events: AsyncGenerator<T>): AsyncGenerator<T> {
+  try {
+    yield* events;
+  } catch (error) {
+    if (error instanceof GloveboxError || error instanceof SyntaxError) throw error;
+  }
 }

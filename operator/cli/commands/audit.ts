@@ -1,64 +1,77 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { JSONWebKeySet } from 'jose';
 import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { connect } from '../connect.ts';
 import { print, printJson, table } from '../output.ts';
 
 type Options = Record<string, unknown>;
 type AuditRecord = Readonly<Record<string, unknown>>;
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 
 export async function audit(
   what: string | undefined,
   file: string | undefined,
   options: Options,
 ): Promise<number> {
-  const session = typeof options['session'] === 'string' ? options['session'] : undefined;
+  const session = textOf(options['session']);
   switch (what) {
     case undefined:
     case 'list':
       return list(session, options);
     case 'export':
       return exportTo(session);
+    case 'keys':
+      printJson(await currentKeys());
+      return 0;
     case 'verify':
-      return verify(file, session, options['json'] === true);
+      return verify(file, session, options);
     default:
       throw new GloveboxError('GB_USAGE', {
         detail: `audit ${what}`,
-        hint: 'It is glovebox audit, glovebox audit export, or glovebox audit verify [FILE].',
+        hint: 'It is glovebox audit, audit export, audit keys, or audit verify [FILE].',
       });
   }
 }
 
 async function list(session: string | undefined, options: Options): Promise<number> {
-  const limit = typeof options['limit'] === 'string' ? Number(options['limit']) : 50;
-  if (!Number.isInteger(limit) || limit < 1)
-    throw new GloveboxError('GB_USAGE', { detail: '--limit', hint: 'It is a whole number from 1 on.' });
+  const limit = Number(textOf(options['limit']) ?? '50');
+  if (!Number.isInteger(limit) || limit < 1 || limit > 10_000)
+    throw new GloveboxError('GB_USAGE', { detail: '--limit', hint: 'It is a whole number from 1 to 10000.' });
   const records = await connect().client.call('audit', { query: { session, limit } });
   if (options['json'] === true) printJson(records);
+  else if (records.length === 0) print('There are no records.');
   else process.stdout.write(recordTable(records));
   return 0;
 }
 
-/** Record members may be named in either style; a column that a record has not is a dash. */
-const cell = (record: AuditRecord, ...names: readonly string[]): string => {
-  for (const name of names) {
-    const value = record[name];
-    if (value !== undefined && value !== null)
+/** A record, or a record within its place in the chain. */
+function recordTable(found: readonly AuditRecord[]): string {
+  const rows = found.map((one) => {
+    const record = (
+      typeof one['record'] === 'object' && one['record'] !== null ? one['record'] : one
+    ) as AuditRecord;
+    const cell = (name: string): string => {
+      const value = record[name];
+      if (value === undefined || value === null) return '-';
       return typeof value === 'string' ? value : JSON.stringify(value);
-  }
-  return '-';
-};
-
-function recordTable(records: readonly AuditRecord[]): string {
-  const rows = records.map((record) => [
-    cell(record, 'time', 'at', 'recordedAt'),
-    cell(record, 'sessionName', 'session', 'session_id', 'sessionId').slice(0, 20),
-    cell(record, 'kind', 'type', 'phase'),
-    cell(record, 'operation'),
-    cell(record, 'decision', 'outcome'),
-    cell(record, 'rule'),
-    cell(record, 'user'),
-  ]);
-  return table(['TIME', 'SESSION', 'KIND', 'OPERATION', 'DECISION', 'RULE', 'USER'], rows, 60);
+    };
+    return [
+      cell('time').replace('T', ' ').slice(0, 19),
+      cell('session').slice(0, 8),
+      cell('kind'),
+      cell('operation'),
+      cell('decision'),
+      cell('outcome'),
+      cell('scope') === '-' ? cell('detail') : cell('scope'),
+      cell('rule'),
+      cell('user'),
+    ];
+  });
+  return table(
+    ['TIME (UTC)', 'SESSION', 'KIND', 'OPERATION', 'DECISION', 'OUTCOME', 'SCOPE', 'RULE', 'USER'],
+    rows,
+    50,
+  );
 }
 
 async function exportTo(session: string | undefined): Promise<number> {
@@ -70,13 +83,33 @@ async function exportTo(session: string | undefined): Promise<number> {
   return 0;
 }
 
-async function verify(file: string | undefined, session: string | undefined, json: boolean): Promise<number> {
-  const text = file === undefined ? await exported(session) : readFile(file);
-  const { verifyAuditText } = await import('../audit-verify.ts');
-  const result = await verifyAuditText(text);
-  if (json) printJson(result.report);
-  else for (const line of result.lines) print(line);
+const currentKeys = async (): Promise<JSONWebKeySet> =>
+  (await connect().client.call('publicKeys', {})) as unknown as JSONWebKeySet;
+
+async function verify(
+  file: string | undefined,
+  session: string | undefined,
+  options: Options,
+): Promise<number> {
+  const text = file === undefined ? await exported(session) : readInput(file);
+  const witnessFile = textOf(options['witness']);
+  const witness = witnessFile === undefined ? undefined : readInput(witnessFile).trim();
+  const { verifyAudit } = await import('../audit-verify.ts');
+  const { result, lines } = await verifyAudit(text, await keysFor(textOf(options['keys'])), witness);
+  if (options['json'] === true) printJson(result);
+  else for (const line of lines) print(line);
   return result.ok ? 0 : 1;
+}
+
+/** Keys from the file that is named; else those that were seen first, which a replaced key cannot replace. */
+async function keysFor(file: string | undefined): Promise<JSONWebKeySet> {
+  const { keptKeys, readKeys } = await import('../audit-verify.ts');
+  const kept = keptKeys(connect().places.state);
+  if (file !== undefined) return readKeys(file);
+  if (existsSync(kept)) return readKeys(kept);
+  const keys = await currentKeys();
+  writeFileSync(kept, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
+  return keys;
 }
 
 async function exported(session: string | undefined): Promise<string> {
@@ -86,7 +119,7 @@ async function exported(session: string | undefined): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function readFile(file: string): string {
+function readInput(file: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {

@@ -1,7 +1,11 @@
+import { OperatorError } from '../../client/index.ts';
 import { connect, withDaemon } from '../connect.ts';
 import { note, printJson } from '../output.ts';
 import { sessionRequest, type RunOptions } from '../run/session-request.ts';
 import { staySession } from '../run/run-session.ts';
+
+const isUnfit = (error: unknown): boolean =>
+  error instanceof OperatorError && error.body.error.code === 'GB_HOST_UNFIT';
 
 /** `glovebox run`: everything that is not needed before the control plane was asked is loaded after it. */
 export async function run(command: readonly string[], options: RunOptions): Promise<number> {
@@ -19,7 +23,13 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   );
   const connection = connect();
   const { client } = connection;
-  const session = await withDaemon(connection, () => client.call('createSession', { body: request }));
+  const session = await withDaemon(connection, () => client.call('createSession', { body: request })).catch(
+    async (error: unknown) => {
+      if (stderr.isTTY && isUnfit(error))
+        await (await import('../run/unfit-host.ts')).explainUnfitHost(client);
+      throw error;
+    },
+  );
   // Weakened guarantees are said at every run.
   if (session.weakened.length > 0) note(`weakened on this host: ${session.weakened.join('; ')}`);
   if (request.detach === true) {

@@ -43,7 +43,7 @@ async function set(name: string, json: boolean): Promise<number> {
     withDaemon(connection, () => client.call('sealingKey', {})),
     import('../sealing.ts'),
   ]);
-  const sealed = await seal(name, value, jwk);
+  const sealed = await seal({ name, value }, jwk);
   const stored = await client.call('putSecret', { params: { id: name }, body: { sealed } });
   if (json) printJson(stored);
   else print(`Stored ${stored.name}.`);

@@ -1,6 +1,6 @@
 import type { SessionView } from '../../../pure/contracts/index.ts';
 import type { OperatorClient } from '../../client/index.ts';
-import { hasColour } from '../output.ts';
+import { hasColour, note } from '../output.ts';
 import { freshCode } from '../terminal/fresh-code.ts';
 import { systemClock } from '../terminal/guarded-line.ts';
 import { ConsentDesk } from './consent-desk.ts';
@@ -26,6 +26,7 @@ export async function askAtTerminal(
   });
   try {
     for await (const event of await client.events(session.id, stop)) desk.handle(event);
+    if (!stop.aborted) note('questions are no longer shown here; answer them with: glovebox approve');
   } finally {
     await desk.close();
   }
