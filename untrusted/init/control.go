@@ -20,37 +20,13 @@ type events struct {
 	lines chan []byte
 }
 
-type (
-	plainEvent struct {
-		Type string `json:"type"`
-	}
-	helloEvent struct {
-		Type    string `json:"type"`
-		Version int    `json:"version"`
-	}
-	startedEvent struct {
-		Type string `json:"type"`
-		ID   string `json:"id"`
-		Pid  int    `json:"pid"`
-	}
-	exitedEvent struct {
-		Type   string `json:"type"`
-		ID     string `json:"id"`
-		Code   *int   `json:"code"`
-		Signal *int   `json:"signal"`
-	}
-	failedEvent struct {
-		Type    string `json:"type"`
-		ID      string `json:"id"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
-)
+// event is one line of the control stream.
+type event map[string]any
 
 func newEvents() *events { return &events{lines: make(chan []byte, eventQueue)} }
 
-func (e *events) send(event any) {
-	if line, err := json.Marshal(event); err == nil { // these types always marshal
+func (e *events) send(what event) {
+	if line, err := json.Marshal(what); err == nil { // names, numbers and text always marshal
 		e.lines <- append(line, '\n')
 	}
 }
@@ -60,7 +36,7 @@ func (e *events) failed(id string, err error) {
 	if len(message) > maxMessage {
 		message = message[:maxMessage]
 	}
-	e.send(failedEvent{"failed", id, errorCode(err), message})
+	e.send(event{"type": "failed", "id": id, "code": errorCode(err), "message": message})
 }
 
 // beat never waits: a heartbeat behind a full queue says nothing that the queue does not.
@@ -95,7 +71,7 @@ func newController(l *link, processes *processTable, loopbackErr error) *control
 func (c *controller) serve() error {
 	body, sink := io.Pipe()
 	go c.events.writeTo(sink)
-	c.events.send(helloEvent{"hello", 1})
+	c.events.send(event{"type": "hello", "version": 1})
 	commands, err := c.link.open("/v1/control", body)
 	if err != nil {
 		return err
@@ -117,7 +93,7 @@ func (c *controller) serve() error {
 		parsed, err := parseCommand(line)
 		clear(line) // it may have held what fd3 carries
 		if err != nil {
-			c.events.failed(parsed.ID, invalid{err})
+			c.events.failed(parsed.ID, err)
 			continue
 		}
 		if parsed.Type == "stop" {
@@ -138,7 +114,7 @@ func (c *controller) execute(parsed command) {
 			c.events.failed("", err)
 			return
 		}
-		c.events.send(plainEvent{"configured"})
+		c.events.send(event{"type": "configured"})
 	case "start":
 		if err := c.processes.start(parsed); err != nil {
 			c.events.failed(parsed.ID, err)

@@ -6,30 +6,20 @@ import (
 	"syscall"
 )
 
-// invalid marks a command that was refused before anything was done.
-type invalid struct{ error }
-
 var (
 	errTooMany = fmt.Errorf("too many at once: %w", syscall.EAGAIN)
 	errInUse   = fmt.Errorf("id is in use: %w", syscall.EEXIST)
 )
 
 var errorNames = map[syscall.Errno]string{
-	syscall.E2BIG: "E2BIG", syscall.EACCES: "EACCES", syscall.EADDRINUSE: "EADDRINUSE",
-	syscall.EADDRNOTAVAIL: "EADDRNOTAVAIL", syscall.EAGAIN: "EAGAIN", syscall.EEXIST: "EEXIST",
-	syscall.EINVAL: "EINVAL", syscall.EIO: "EIO", syscall.EISDIR: "EISDIR", syscall.ELOOP: "ELOOP",
-	syscall.EMFILE: "EMFILE", syscall.ENAMETOOLONG: "ENAMETOOLONG", syscall.ENFILE: "ENFILE",
-	syscall.ENOENT: "ENOENT", syscall.ENOEXEC: "ENOEXEC", syscall.ENOMEM: "ENOMEM",
-	syscall.ENOSPC: "ENOSPC", syscall.ENOSYS: "ENOSYS", syscall.ENOTDIR: "ENOTDIR",
-	syscall.EPERM: "EPERM", syscall.ETXTBSY: "ETXTBSY",
+	syscall.E2BIG: "E2BIG", syscall.EACCES: "EACCES", syscall.EADDRINUSE: "EADDRINUSE", syscall.EAGAIN: "EAGAIN",
+	syscall.EEXIST: "EEXIST", syscall.EINVAL: "EINVAL", syscall.EISDIR: "EISDIR", syscall.ELOOP: "ELOOP",
+	syscall.EMFILE: "EMFILE", syscall.ENOENT: "ENOENT", syscall.ENOEXEC: "ENOEXEC", syscall.ENOMEM: "ENOMEM",
+	syscall.ENOTDIR: "ENOTDIR", syscall.EPERM: "EPERM", syscall.ETXTBSY: "ETXTBSY",
 }
 
 // errorCode is the name by which the trusted side tells failures apart.
 func errorCode(err error) string {
-	var bad invalid
-	if errors.As(err, &bad) {
-		return "EINVAL"
-	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return "EFAILED"
@@ -39,5 +29,3 @@ func errorCode(err error) string {
 	}
 	return fmt.Sprintf("E%d", int(errno))
 }
-
-func isNotConnected(err error) bool { return errors.Is(err, syscall.ENOTCONN) }

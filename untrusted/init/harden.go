@@ -39,18 +39,8 @@ const (
 // closeOnExecFrom marks every inherited descriptor: a child gets 0, 1, 2 and, where asked for, 3.
 func closeOnExecFrom(first int) error {
 	_, _, errno := syscall.Syscall(sysCloseRange, uintptr(first), uintptr(^uint32(0)), closeRangeCloexec)
-	if errno == 0 {
-		return nil
-	}
-	if errno != syscall.ENOSYS && errno != syscall.EINVAL {
+	if errno != 0 {
 		return errno
-	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	for fd := first; fd < int(min(limit.Cur, 65536)); fd++ {
-		syscall.CloseOnExec(fd)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -58,15 +59,14 @@ func (l *link) open(path string, body io.ReadCloser) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-// eagerConn reads ahead of its user. Node stops reading a connection while a write of its own is waiting, and
-// the library's reader waits here for a writer that waits for Node: with bytes going both ways the two would
-// wait for each other for ever. What is held is bounded by the windows that we granted.
+// eagerConn reads ahead of its user. Node stops reading a connection while a write of its own waits for us, and
+// the library's reader can wait for its own writer, which waits for Node: with bytes going both ways all would
+// wait for ever. What is held here is bounded by the windows that we granted.
 type eagerConn struct {
 	net.Conn
 	mu      sync.Mutex
 	arrived *sync.Cond
-	store   []byte
-	unread  []byte // the end of store
+	unread  bytes.Buffer
 	err     error
 }
 
@@ -79,36 +79,24 @@ func readEagerly(conn net.Conn) *eagerConn {
 
 func (c *eagerConn) pump() {
 	buffer := make([]byte, copyBuffer)
-	for {
+	for c.err == nil {
 		n, err := c.Conn.Read(buffer)
 		c.mu.Lock()
-		c.unread = append(c.unread, buffer[:n]...)
-		c.store = c.unread
+		c.unread.Write(buffer[:n])
 		c.err = err
-		c.arrived.Signal()
 		c.mu.Unlock()
-		if err != nil {
-			return
-		}
+		c.arrived.Signal()
 	}
 }
 
 func (c *eagerConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.unread) == 0 {
-		if c.err != nil {
-			return 0, c.err
-		}
+	for c.unread.Len() == 0 && c.err == nil {
 		c.arrived.Wait()
 	}
-	n := copy(p, c.unread)
-	c.unread = c.unread[n:]
-	if len(c.unread) == 0 {
-		c.unread = c.store[:0]
-		if cap(c.store) > streamWindow {
-			c.unread = nil
-		}
+	if c.unread.Len() == 0 {
+		return 0, c.err
 	}
-	return n, nil
+	return c.unread.Read(p)
 }

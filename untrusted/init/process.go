@@ -60,13 +60,13 @@ func (t *processTable) start(c command) error {
 		Files: streams.childFiles(),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: c.Terminal != nil, Ctty: 0},
 	})
-	streams.closeChildSide()
+	closeAll(streams.child...)
 	if err != nil {
-		streams.closeOwnSide()
+		closeAll(streams.own()...)
 		return fmt.Errorf("%s: %w", c.Argv[0], err)
 	}
 	t.byID[c.ID] = &process{c.ID, pid, streams.terminal, streams}
-	t.events.send(startedEvent{"started", c.ID, pid})
+	t.events.send(event{"type": "started", "id": c.ID, "pid": pid})
 	streams.carry(t.link, c.ID)
 	return nil
 }
@@ -101,13 +101,11 @@ func (t *processTable) reapOne() bool {
 	return true
 }
 
-func exitOf(id string, status syscall.WaitStatus) exitedEvent {
+func exitOf(id string, status syscall.WaitStatus) event {
 	if status.Signaled() {
-		number := int(status.Signal())
-		return exitedEvent{Type: "exited", ID: id, Signal: &number}
+		return event{"type": "exited", "id": id, "code": nil, "signal": int(status.Signal())}
 	}
-	code := status.ExitStatus()
-	return exitedEvent{Type: "exited", ID: id, Code: &code}
+	return event{"type": "exited", "id": id, "code": status.ExitStatus(), "signal": nil}
 }
 
 // signal does nothing for a process that is gone: its exit is on its way to whoever asked.

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"io"
+	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,25 +18,15 @@ const (
 	drainLimit = 1 << 20
 )
 
-// stdio is both ends of what a process has as its descriptors 0 to 3.
+// stdio is what a process has as its descriptors 0 to 3 (child, in that order), and our ends of it.
 type stdio struct {
-	child    []int // by descriptor number of the child
-	terminal *os.File
-	input    *os.File
-	output   *os.File
-	failure  *os.File
-	extra    *os.File
-	contents []byte // for extra
+	child                                   []*os.File
+	terminal, input, output, failure, extra *os.File
+	contents                                []byte // for extra
 }
 
 func openStdio(size *windowSize, contents *[]byte) (s *stdio, err error) {
 	s = &stdio{}
-	defer func() {
-		if err != nil {
-			s.closeChildSide()
-			s.closeOwnSide()
-		}
-	}()
 	if size != nil {
 		err = s.openTerminal(*size)
 	} else {
@@ -44,56 +36,46 @@ func openStdio(size *windowSize, contents *[]byte) (s *stdio, err error) {
 		s.contents = *contents
 		err = s.pipe(&s.extra, true)
 	}
+	if err != nil {
+		closeAll(s.child...)
+		closeAll(s.own()...)
+	}
 	return s, err
 }
 
-func (s *stdio) openTerminal(size windowSize) error {
-	master, slave, err := openTerminal(size)
+// pipe makes the child's next descriptor. Asking for its number makes the child's end, and only that, a
+// blocking one, as programs expect.
+func (s *stdio) pipe(own **os.File, childReads bool) error {
+	reads, writes, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	s.terminal = master
-	s.child = []int{slave, slave, slave}
-	return nil
-}
-
-// pipe makes the child's next descriptor. Only our end is non-blocking: programs do not expect it of theirs.
-func (s *stdio) pipe(own **os.File, childReads bool) error {
-	var ends [2]int
-	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
-		return err
-	}
-	ours, theirs := ends[0], ends[1]
+	*own = reads
+	theirs := writes
 	if childReads {
-		ours, theirs = theirs, ours
+		*own, theirs = writes, reads
 	}
 	s.child = append(s.child, theirs)
 	// A smaller pipe, where this is refused, is only slower.
-	_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, uintptr(ours), fSetPipeSz, pipeSize)
-	err := syscall.SetNonblock(ours, true)
-	*own = os.NewFile(uintptr(ours), "pipe")
-	return err
+	_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, theirs.Fd(), fSetPipeSz, pipeSize)
+	return nil
 }
 
-func (s *stdio) childFiles() []uintptr {
-	files := make([]uintptr, len(s.child))
-	for i, fd := range s.child {
-		files[i] = uintptr(fd)
+func (s *stdio) own() []*os.File {
+	return []*os.File{s.terminal, s.input, s.output, s.failure, s.extra}
+}
+
+func (s *stdio) childFiles() (files []uintptr) {
+	for _, file := range s.child {
+		files = append(files, file.Fd())
 	}
 	return files
 }
 
-func (s *stdio) closeChildSide() {
-	for i, fd := range s.child {
-		if i == 0 || fd != s.child[i-1] {
-			_ = syscall.Close(fd)
-		}
-	}
-}
-
-func (s *stdio) closeOwnSide() {
-	for _, file := range []*os.File{s.terminal, s.input, s.output, s.failure, s.extra} {
-		file.Close() // a nil file only answers ErrInvalid
+// closeAll may meet a file twice or one that was never opened, which Close answers with an error.
+func closeAll(files ...*os.File) {
+	for _, file := range files {
+		_ = file.Close()
 	}
 }
 
@@ -117,7 +99,7 @@ func (s *stdio) carry(l *link, id string) {
 	}
 	go func() {
 		defer s.input.Close()
-		typed, err := l.open(path+"stdin", nil)
+		typed, err := l.open(path+"stdin", http.NoBody)
 		if err != nil {
 			return
 		}
@@ -167,7 +149,7 @@ func (s *stdio) carryTerminal(l *link, path string) {
 func (s *stdio) exited() {
 	end := time.Now().Add(lingering)
 	for _, file := range []*os.File{s.output, s.failure, s.terminal} {
-		_ = file.SetReadDeadline(end) // closed, or not there: nothing to end
+		_ = file.SetReadDeadline(end) // fails where there is nothing to end
 	}
 	for _, file := range []*os.File{s.input, s.extra} {
 		_ = file.SetWriteDeadline(end)
@@ -178,6 +160,7 @@ func (s *stdio) exited() {
 // is in the pipe at that moment and ends.
 type outputBody struct {
 	file    *os.File
+	once    sync.Once
 	closed  chan struct{}
 	expired bool
 	drained int
@@ -211,12 +194,7 @@ func (b *outputBody) drain(p []byte) (n int, err error) {
 }
 
 func (b *outputBody) Close() error {
-	select {
-	case <-b.closed:
-		return nil
-	default:
-		close(b.closed)
-	}
+	b.once.Do(func() { close(b.closed) })
 	return b.file.Close()
 }
 

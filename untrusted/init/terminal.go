@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"syscall"
@@ -13,28 +14,18 @@ const (
 )
 
 // openTerminal opens a pair by its names, so that ttyname finds it.
-func openTerminal(size windowSize) (master *os.File, slave int, err error) {
-	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, -1, err
+func (s *stdio) openTerminal(size windowSize) (err error) {
+	if s.terminal, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		return err
 	}
 	var unlock, number int32
-	err = onTerminal(master, tiocsptlck, unsafe.Pointer(&unlock))
-	if err == nil {
-		err = onTerminal(master, tiocgptn, unsafe.Pointer(&number))
+	if err = errors.Join(onTerminal(s.terminal, tiocsptlck, unsafe.Pointer(&unlock)),
+		onTerminal(s.terminal, tiocgptn, unsafe.Pointer(&number)), setWindowSize(s.terminal, size)); err != nil {
+		return err
 	}
-	if err == nil {
-		err = setWindowSize(master, size)
-	}
-	if err == nil {
-		slave, err = syscall.Open("/dev/pts/"+strconv.Itoa(int(number)),
-			syscall.O_RDWR|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
-	}
-	if err != nil {
-		master.Close()
-		return nil, -1, err
-	}
-	return master, slave, nil
+	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(int(number)), os.O_RDWR|syscall.O_NOCTTY, 0)
+	s.child = []*os.File{slave, slave, slave}
+	return err
 }
 
 func setWindowSize(master *os.File, size windowSize) error {
@@ -70,15 +61,11 @@ func signalTerminal(p *process, number syscall.Signal) bool {
 
 func typeKey(master *os.File, number syscall.Signal) bool {
 	var settings syscall.Termios // the slave's, asked through the master
-	if onTerminal(master, syscall.TCGETS, unsafe.Pointer(&settings)) != nil ||
-		settings.Lflag&syscall.ISIG == 0 {
-		return false
-	}
-	index := map[syscall.Signal]int{
+	err := onTerminal(master, syscall.TCGETS, unsafe.Pointer(&settings))
+	key := settings.Cc[map[syscall.Signal]int{
 		syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP,
-	}[number]
-	key := settings.Cc[index]
-	if key == 0 { // disabled
+	}[number]]
+	if err != nil || settings.Lflag&syscall.ISIG == 0 || key == 0 {
 		return false
 	}
 	go master.Write([]byte{key}) // may wait, where nobody reads what was typed before
@@ -97,8 +84,7 @@ func signalSession(session int, number syscall.Signal) {
 		if err != nil || pid <= 1 {
 			continue
 		}
-		if sid, _, errno := syscall.RawSyscall(syscall.SYS_GETSID, uintptr(pid), 0, 0); errno == 0 &&
-			int(sid) == session {
+		if sid, _, _ := syscall.RawSyscall(syscall.SYS_GETSID, uintptr(pid), 0, 0); int(sid) == session {
 			_ = syscall.Kill(pid, number) // gone meanwhile
 		}
 	}

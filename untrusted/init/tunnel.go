@@ -13,11 +13,12 @@ const (
 	maxTunnelsPerListener = 256
 	maxTunnels            = 512
 	// HTTP/2 servers end a connection on which too many streams are reset (nghttp2: 1000, then 33 a
-	// second). The agent resets at will, so we keep below: past this a reset tunnel's place stays taken.
-	resetBurst    = 256
-	resetInterval = time.Second / 30
-	copyBuffer    = 64 << 10
-	acceptRetry   = 50 * time.Millisecond
+	// second). The agent resets at will, so a reset tunnel keeps its place until fewer than resetBurst
+	// ended so in the last resetMemory.
+	resetBurst  = 256
+	resetMemory = 9 * time.Second
+	copyBuffer  = 64 << 10
+	acceptRetry = 50 * time.Millisecond
 )
 
 type listenerTable struct {
@@ -28,19 +29,7 @@ type listenerTable struct {
 }
 
 func newListenerTable(l *link) *listenerTable {
-	t := &listenerTable{l, make(chan struct{}, maxTunnels), make(chan struct{}, resetBurst), map[string]string{}}
-	for range resetBurst {
-		t.resets <- struct{}{}
-	}
-	go func() {
-		for range time.Tick(resetInterval) {
-			select {
-			case t.resets <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return t
+	return &listenerTable{l, make(chan struct{}, maxTunnels), make(chan struct{}, resetBurst), map[string]string{}}
 }
 
 // listen opens what is not open yet. A second configure may add, never move.
@@ -73,7 +62,8 @@ func (t *listenerTable) accept(listener net.Listener, name string) {
 		}
 		go func() {
 			if tcp, ok := conn.(*net.TCPConn); ok && !t.carry(tcp, name) {
-				<-t.resets
+				t.resets <- struct{}{}
+				time.AfterFunc(resetMemory, func() { <-t.resets })
 			}
 			<-t.places
 			<-own
@@ -90,7 +80,7 @@ func (t *listenerTable) carry(conn *net.TCPConn, name string) bool {
 		err = copyStream(conn, downward)
 		if err != nil {
 			downward.Close() // resets the stream, also when it is the agent that went away
-		} else if err = conn.CloseWrite(); err == nil || isNotConnected(err) {
+		} else if err = conn.CloseWrite(); err == nil {
 			<-upward.ended
 			err = upward.failure
 		}
@@ -133,13 +123,8 @@ func (b *tunnelBody) end(err error) {
 	})
 }
 
-// copyStream hides the reader's and writer's shortcuts: a splice of a stream does not exist, and trying it
-// for each tunnel costs system calls.
+// copyStream hides the writer's shortcut: to splice from a stream is tried for nothing, for each tunnel.
 func copyStream(to io.Writer, from io.Reader) error {
-	buffer := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(buffer)
-	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, buffer[:])
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, from, make([]byte, copyBuffer))
 	return err
 }
-
-var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
