@@ -33,7 +33,7 @@ function linesOf(result: VerifyResult, witnessed: boolean): string[] {
   }
   const more = result.problems.length - shownProblems;
   return [
-    `NOT whole: ${result.problems.length} problems.`,
+    `NOT whole: ${result.problems.length} problem${result.problems.length === 1 ? '' : 's'}.`,
     ...result.problems
       .slice(0, shownProblems)
       .map(

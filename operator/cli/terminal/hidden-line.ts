@@ -3,7 +3,6 @@ import { TerminalInput } from './terminal-input.ts';
 
 /** One line typed at the terminal without echo. The prompt is on stderr, so that stdout stays the command's. */
 export function readHiddenLine(prompt: string): Promise<string> {
-  process.stderr.write(prompt);
   return new Promise((resolve, reject) => {
     const bytes: number[] = [];
     const finish = (end: () => void): void => {
@@ -27,5 +26,7 @@ export function readHiddenLine(prompt: string): Promise<string> {
         else if (byte >= 0x20 && bytes.length < limits.secretValue.value) bytes.push(byte);
       }
     }, true);
+    // Only now, with the echo off: what is typed at the prompt must not be seen.
+    process.stderr.write(prompt);
   });
 }
