@@ -51,6 +51,7 @@ const forbidden: Readonly<Record<string, string>> = {
   'media copy': `${e}[5i`,
   checksum: `${e}[1;1;1;1;9;9*y`,
   'terminal parameters': `${e}[x`,
+  'highlight tracking, which waits for the program': `${e}[1;2;3;4;5T`,
   'keyboard lock': `${e}[2h`,
   'leave UTF-8': `${e}%@`,
   '8-bit controls': `${e} G`,
@@ -74,6 +75,7 @@ const danger = new RegExp(
     '\\x1b\\[[0-?]*[$*"&#\'+]',
     '\\x1b\\[\\?[0-?]*u',
     '\\x1b\\[\\?([0-9;]*;)?(3|5)(;[0-9;]*)?h',
+    '\\x1b\\[[0-9]*;[0-9;]*T',
     '\\x1b$',
   ].join('|'),
 );

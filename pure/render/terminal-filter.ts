@@ -27,6 +27,7 @@ export class TerminalFilter {
   #tooLong = false;
   /** Inside a string, an ESC was seen: a backslash ends the string, anything else cuts it short. */
   #stringEsc = false;
+  #touched = false;
   readonly #modes = new Map<string, boolean>();
   readonly #utf8 = { bytes: [] as number[], missing: 0, low: 0x80, high: 0xbf };
 
@@ -53,6 +54,11 @@ export class TerminalFilter {
     this.#utf8.missing = 0;
     this.#utf8.bytes = [];
     return Uint8Array.from(cut ? replacement : []);
+  }
+
+  /** Whether any escape sequence came: until then the terminal is as it was. */
+  get touched(): boolean {
+    return this.#touched;
   }
 
   /** Whether the output has put the terminal on its alternate screen. */
@@ -104,7 +110,10 @@ export class TerminalFilter {
       letter.missing = 0;
       out.append(replacement);
     }
-    if (byte === ESC) return this.#enter('esc');
+    if (byte === ESC) {
+      this.#touched = true;
+      return this.#enter('esc');
+    }
     if (byte < 0x20 || byte === 0x7f) {
       if (keptControls.has(byte)) out.push(byte);
     } else if (byte < 0x80) out.push(byte);
