@@ -98,14 +98,18 @@ export class AuditWriter {
     await this.#turn;
   }
 
+  #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   async #readAll(): Promise<void> {
     const { bus, onError } = this.#options;
-    while (!this.#stopping.signal.aborted) {
+    while (!this.#stopped()) {
       const from = (this.#queue.at(-1)?.sequence ?? this.#lastSeq) + 1;
       try {
         await readStream(bus, from, (record) => this.#take(record), this.#stopping.signal);
       } catch (error) {
-        if (this.#stopping.signal.aborted) return;
+        if (this.#stopped()) return;
         onError(error);
         await this.#pause();
       }
@@ -118,11 +122,11 @@ export class AuditWriter {
   }
 
   async #writeAll(): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
+    while (!this.#stopped()) {
       if (this.#queue.length === 0) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
-          if (this.#stopping.signal.aborted || this.#queue.length > 0) resolve();
+          if (this.#stopped() || this.#queue.length > 0) resolve();
         });
         continue;
       }

@@ -80,11 +80,11 @@ it('[R4] a plain subscription misses nothing over a renewal', async () => {
     seen.add(message.string());
   });
   const sent: string[] = [];
-  let done = false;
+  const renewal = { done: false };
   const renewing = sidecar.rotate(await bus.ca.issue({ kind: 'sidecar', session })).finally(() => {
-    done = true;
+    renewal.done = true;
   });
-  while (!done) {
+  while (!renewal.done) {
     sent.push(String(sent.length));
     await controlPlane.publish(controlSubject(session), sent.at(-1) ?? '');
   }

@@ -33,7 +33,7 @@ import { createBusKeys, publicKeys, type BusKeys } from './keys.ts';
 import { NatsServer, type Svid } from './server.ts';
 
 /** For tests of any room: a small CA, and a real bus over it. */
-cryptoProvider.set(webcrypto as Crypto);
+cryptoProvider.set(webcrypto);
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 export interface LeafOptions {
@@ -48,7 +48,7 @@ export interface TestCa {
 }
 
 export async function createTestCa(trustDomain: TrustDomain = defaultTrustDomain): Promise<TestCa> {
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair;
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const root = await X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
     name: 'CN=Test CA',
@@ -74,7 +74,7 @@ async function issue(
   workload: Workload,
   options: LeafOptions,
 ): Promise<Svid> {
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair;
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const notBefore = options.notBefore ?? new Date(Date.now() - 30_000);
   const leaf = await X509CertificateGenerator.create({
     serialNumber: serial(),

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { auditSubject, type AuditRecord, type SessionId } from '../../pure/contracts/index.ts';
 import { verifyExport } from '../../pure/verify/index.ts';
-import { ensureAuditStream, publishIntent, type BusConnection } from '../bus/index.ts';
-import { newMessageId, newSessionId, startTestBus, type TestBus } from '../bus/testing.ts';
+import { ensureAuditStream, publishIntent, type BusConnection } from '../../trusted/bus/index.ts';
+import { newMessageId, newSessionId, startTestBus, type TestBus } from '../../trusted/bus/testing.ts';
 import {
   AuditPublisher,
   AuditWriter,
@@ -14,8 +14,8 @@ import {
   openIntentsOf,
   type AuditBatch,
   type SecurityEvent,
-} from './index.ts';
-import { createCheckpointKey, fieldsOf, type TestCheckpointKey } from './testing.ts';
+} from '../../trusted/audit/index.ts';
+import { createCheckpointKey, fieldsOf, type TestCheckpointKey } from '../../trusted/audit/testing.ts';
 
 let bus: TestBus;
 let controlPlane: BusConnection;
@@ -220,12 +220,9 @@ describe('the audit writer', () => {
     const trail = publisher(await bus.connect({ kind: 'sidecar', session }));
     await ensureAuditStream(controlPlane);
     await trail.intent(fieldsOf(session));
-    process.kill(bus.server.pid ?? 0, 'SIGSTOP');
-    try {
-      await expect(trail.intent(fieldsOf(session))).rejects.toMatchObject({ code: 'GB_AUDIT_UNAVAILABLE' });
-    } finally {
-      process.kill(bus.server.pid ?? 0, 'SIGCONT');
-    }
+    process.kill(bus.server.pid ?? 0, 'SIGKILL');
+    await bus.server.exited;
+    await expect(trail.intent(fieldsOf(session))).rejects.toMatchObject({ code: 'GB_AUDIT_UNAVAILABLE' });
   });
 });
 
