@@ -33,6 +33,7 @@ export class Attachment {
   readonly #socket: Duplex;
   readonly #server: Http2Server;
   readonly #opened = new Set<AttachStdio>();
+  readonly #streams = new Set<ServerHttp2Stream>();
   #session: ServerHttp2Session | undefined;
   #control: ServerHttp2Stream | undefined;
   #orderly = false;
@@ -75,13 +76,10 @@ export class Attachment {
   /** The last word, and the end of the connection once the client has it. */
   async finish(event: AttachEvent): Promise<void> {
     this.#orderly = true;
+    for (const stream of this.#streams) stream.close();
     const control = this.#control;
-    if (control !== undefined && control.writable) {
-      await new Promise<void>((resolve) => {
-        control.once('close', resolve);
-        control.end(`${JSON.stringify(event)}\n`, resolve);
-      });
-    }
+    // The client leaves its half open for as long as it likes; our end is followed by a reset without error.
+    if (control?.writable === true) control.end(`${JSON.stringify(event)}\n`, () => control.close());
     const session = this.#session;
     if (session === undefined || session.destroyed) return this.close();
     await new Promise<void>((resolve) => {
@@ -106,6 +104,7 @@ export class Attachment {
     const name = attachStdio.find((known) => path === `/v1/stdio/${known}`);
     if (name === undefined || this.#control === undefined || this.#opened.has(name)) return this.close();
     this.#opened.add(name);
+    this.#streams.add(stream);
     stream.respond({ ':status': 200 });
     if (!this.#handlers.stdio(name, stream)) stream.end();
   }
