@@ -99,6 +99,16 @@ describe('the second guard', () => {
     ],
     ['two mounts at one place', (s) => s['mounts'].push(s['mounts'][0])],
     [
+      'a provider\u2019s program',
+      (s) =>
+        s['mounts'].push({
+          destination: '/opt/glovebox/provider.mjs',
+          type: 'bind',
+          source: '/install/dist/provider-files.js',
+          options: ['rbind', 'ro', 'nosuid', 'nodev'],
+        }),
+    ],
+    [
       'a provider\u2019s folder',
       (s) =>
         s['mounts'].push({
@@ -115,6 +125,14 @@ describe('the second guard', () => {
     const spec = loose();
     weaken(spec);
     refused(() => assertFloor(spec, 'agent'));
+  });
+  test('[R24] a provider\u2019s program is read-only; control: as compiled it passes', () => {
+    const { workspace: _, ...rest } = request;
+    const provider = { ...rest, role: 'provider', program: '/install/dist/provider-files.js' } as const;
+    const spec = JSON.parse(JSON.stringify(compileOciSpec(provider, host))) as Loose;
+    expect(() => assertFloor(spec, 'provider')).not.toThrow();
+    spec['mounts'].find((m: Loose) => m['destination'] === '/opt/glovebox/provider.mjs').options[1] = 'rw';
+    refused(() => assertFloor(spec, 'provider'));
   });
   test('[R24] refuses everything that is no spec', () => {
     fc.assert(fc.property(fc.anything(), (value) => refused(() => assertFloor(value, 'agent'))));

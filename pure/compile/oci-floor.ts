@@ -119,6 +119,8 @@ function isKnownMount(mount: Mount, role: 'agent' | 'provider', workspace: strin
     case '/opt/glovebox/init':
     case '/opt/glovebox/home':
       return options === ro;
+    case '/opt/glovebox/provider.mjs':
+      return role === 'provider' && options === ro && isHostFolder(source);
     case '/workspace':
       return role === 'agent' && isHostFolder(source);
   }

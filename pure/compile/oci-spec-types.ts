@@ -59,6 +59,8 @@ export interface SpecRequest {
   readonly toolFolders: readonly string[];
   /** A provider's chosen folders, seen inside as /folders/<name>. */
   readonly folders: readonly { readonly name: string; readonly source: string; readonly writable: boolean }[];
+  /** A provider's program: one host file, seen read-only at `providerPath`. */
+  readonly program?: string;
 }
 
 export interface SpecWorkspace {
@@ -111,5 +113,7 @@ export const homePath = '/home/agent';
 export const homeSeedPath = '/opt/glovebox/home';
 export const workspacePath = '/workspace';
 export const foldersPath = '/folders';
+/** The suffix makes Node read it as the ES module that it is. */
+export const providerPath = '/opt/glovebox/provider.mjs';
 export const caBundlePath = '/etc/ssl/certs/ca-certificates.crt';
 export const sharedMemoryBytes = 64 * 1024 * 1024;

@@ -162,6 +162,7 @@ const anyRequest = fc.record({
     }),
     { maxLength: 1 },
   ),
+  program: mostly(undefined, paths),
 });
 const anyHost = fc.record({
   root: mostly(host.root, paths),
@@ -198,7 +199,13 @@ describe('the compiled spec', () => {
       { name: 'docs', source: '/home/u/docs', writable: false },
       { name: 'out', source: '/home/u/out', writable: true },
     ];
-    const provider = compileOciSpec({ ...rest, role: 'provider', folders }, host);
+    const program = '/install/dist/provider-files.js';
+    const provider = compileOciSpec({ ...rest, role: 'provider', folders, program }, host);
+    expect(belowFloor(provider)).toEqual([]);
+    expect(provider.mounts.find(({ source }) => source === program)).toMatchObject({
+      destination: '/opt/glovebox/provider.mjs',
+      options: ['rbind', 'ro', 'nosuid', 'nodev'],
+    });
     assertFloor(JSON.parse(JSON.stringify(provider)), 'provider');
     expect(provider.mounts.find(({ destination }) => destination === '/folders/docs')?.options).toContain(
       'ro',
@@ -256,6 +263,11 @@ describe('the compiled spec', () => {
     [
       'an agent with a provider\u2019s folders',
       { folders: [{ name: 'x', source: '/home/u/x', writable: true }] },
+    ],
+    ['an agent with a provider\u2019s program', { program: '/install/dist/provider-files.js' }],
+    [
+      'a program of a provider that is no plain path',
+      { role: 'provider', workspace: undefined, program: '/install/../etc/shadow' } as never,
     ],
     ['a way out of the workspace', { workspace: { source: '/home/u/p', masked: [], readOnly: ['../q'] } }],
     ['a provider with a workspace', { role: 'provider' }],

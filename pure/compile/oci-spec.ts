@@ -8,6 +8,7 @@ import {
   homePath,
   homeSeedPath,
   initPath,
+  providerPath,
   sharedMemoryBytes,
   workspacePath,
   type OciIdMapping,
@@ -36,8 +37,13 @@ export function compileOciSpec(request: SpecRequest, host: SpecHost): OciSpec {
     ...request.toolFolders.map(toolMount),
     ...(role === 'agent' ? workspaceMounts(request.workspace, host) : []),
     ...(role === 'provider' ? request.folders.map(folderMount) : []),
+    ...(role === 'provider' ? programMounts(request.program) : []),
   ];
-  if (role === 'agent') check(request.folders.length === 0, 'folders of an agent');
+  if (role === 'agent')
+    check(
+      request.folders.length === 0 && request.program === undefined,
+      'folders or a program of an agent',
+    );
   else check(request.workspace === undefined, 'workspace of a provider');
   unique(mounts.map((mount) => mount.destination));
   return {
@@ -145,6 +151,12 @@ function toolMount(folder: string): OciMount {
 function folderMount(folder: SpecRequest['folders'][number]): OciMount {
   check(/^[a-z0-9][a-z0-9._-]{0,63}$/.test(folder.name) && isHostFolder(folder.source), 'folder');
   return bind(`${foldersPath}/${folder.name}`, folder.source, folder.writable === true ? writable : readOnly);
+}
+
+function programMounts(program: string | undefined): OciMount[] {
+  if (program === undefined) return [];
+  check(isHostFolder(program), 'program');
+  return [bind(providerPath, program, readOnly)];
 }
 
 /**
