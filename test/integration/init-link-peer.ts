@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import { Readable, type Duplex } from 'node:stream';
 
 /** One event that init sent on the control stream. */
 export type InitEvent = Record<string, unknown> & { type: string };
@@ -79,14 +79,20 @@ export class InitPeer {
     const id = options.id ?? 'main';
     this.start(id, argv, options);
     const outcome = await this.event('started|failed', id);
-    if (outcome.type === 'failed') throw new Error(`${String(outcome['code'])}: ${String(outcome['message'])}`);
+    if (outcome.type === 'failed')
+      throw new Error(`${String(outcome['code'])}: ${String(outcome['message'])}`);
     const [stdout, stderr, exited] = await Promise.all([
       this.stream(`/v1/stdio/${id}/stdout`).then(collect),
       this.stream(`/v1/stdio/${id}/stderr`).then(collect),
       this.event('exited', id),
-      this.stream(`/v1/stdio/${id}/stdin`).then((stdin) => stdin.end(options.stdin)),
+      this.stream(`/v1/stdio/${id}/stdin`).then((stdin) => inPieces(options.stdin).pipe(stdin)),
     ]);
     return { stdout, stderr, exited };
+  }
+
+  /** Runs a Python program. */
+  python(script: string, id = 'main'): ReturnType<InitPeer['run']> {
+    return this.run(['python3', '-c', script], { id });
   }
 
   start(
@@ -114,9 +120,17 @@ export class InitPeer {
   event(types: string, id?: string): Promise<InitEvent> {
     const wanted = types.split('|');
     return this.#until(`event ${types} ${id ?? ''}`, () => {
-      const index = this.#events.findIndex((e) => wanted.includes(e.type) && (id === undefined || e['id'] === id));
+      const index = this.#events.findIndex(
+        (e) => wanted.includes(e.type) && (id === undefined || e['id'] === id),
+      );
       return index < 0 ? undefined : this.#events.splice(index, 1)[0];
     });
+  }
+
+  /** Drops the events of a type that came so far. */
+  forget(type: string): void {
+    const kept = this.#events.filter((event) => event.type !== type);
+    this.#events.splice(0, this.#events.length, ...kept);
   }
 
   /** The next stream that init opened on this path, answered already. */
@@ -163,6 +177,14 @@ export class InitPeer {
   #wake(): void {
     for (const resolve of this.#changed.splice(0)) resolve();
   }
+}
+
+/** Written at the pace of the stream: what waits in a session counts against its memory, and past that it
+ * refuses new streams. */
+function inPieces(bytes: Buffer = Buffer.alloc(0)): Readable {
+  const piece = 1 << 16;
+  const count = Math.ceil(bytes.length / piece);
+  return Readable.from(Array.from({ length: count }, (_, i) => bytes.subarray(i * piece, (i + 1) * piece)));
 }
 
 /** All that the other side sends. An empty stream may have ended before anybody listened. */
@@ -247,7 +269,13 @@ export function commandFor(place: Place, init: string, runsc: string): { argv: s
     },
   };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(spec));
-  const flags = ['--network=none', '--host-uds=none', '--oci-seccomp', '--ignore-cgroups', `--root=${folder}/state`];
+  const flags = [
+    '--network=none',
+    '--host-uds=none',
+    '--oci-seccomp',
+    '--ignore-cgroups',
+    `--root=${folder}/state`,
+  ];
   const id = `init-${process.pid}-${folder.slice(-6)}`;
   return { argv: [runsc, ...flags, 'run', `--bundle=${folder}`, '--pass-fd=3:3', id], folder };
 }
