@@ -1,5 +1,7 @@
 // Writes the documents that are made from code. `npm run docs`.
 import { writeFileSync } from 'node:fs';
+import { hostExecutedDocument } from './host-executed-document.ts';
 import { limitsDocument } from './limits-document.ts';
 
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
+writeFileSync(new URL('../docs/host-executed.md', import.meta.url), hostExecutedDocument());

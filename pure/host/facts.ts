@@ -65,7 +65,9 @@ export function describeFacts(facts: HostFacts): Record<string, string> {
     cgroups: `${cgroups.layout}, writable: ${held.length === 0 ? 'none' : held.join(', ')}`,
     gVisor: 'missing' in facts.runsc ? facts.runsc.missing : `${facts.runsc.version}, ${facts.runsc.path}`,
     'gVisor platform': [
-      ...(platform.chosen === null ? ['none'] : [`${platform.chosen.name}, started in ${platform.chosen.ms} ms`]),
+      ...(platform.chosen === null
+        ? ['none']
+        : [`${platform.chosen.name}, started in ${platform.chosen.ms} ms`]),
       ...platform.failed.map((one) => `not ${one.name} (${one.said})`),
     ].join('; '),
     AppArmor: apparmor.enabled

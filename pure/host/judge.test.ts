@@ -28,11 +28,16 @@ const good: HostFacts = {
 
 /** Each way in which a host may lack something, with the guarantee that then is missing. */
 const lacks: readonly (readonly [string, (facts: HostFacts) => HostFacts])[] = [
-  ...neededTools.map((name) => ['tools', (f: HostFacts) => ({ ...f, tools: { ...f.tools, [name]: no } })] as const),
+  ...neededTools.map(
+    (name) => ['tools', (f: HostFacts) => ({ ...f, tools: { ...f.tools, [name]: no } })] as const,
+  ),
   ['user-namespaces', (f) => ({ ...f, userNamespaces: no })],
   ['user-namespaces', (f) => ({ ...f, sandboxNamespaces: no })],
   ['sandbox-kernel', (f) => ({ ...f, runsc: { missing: 'there is no runsc' } })],
-  ['sandbox-kernel', (f) => ({ ...f, platform: { chosen: null, failed: [{ name: 'systrap', said: 'no' }] } })],
+  [
+    'sandbox-kernel',
+    (f) => ({ ...f, platform: { chosen: null, failed: [{ name: 'systrap', said: 'no' }] } }),
+  ],
   ['sandbox-kernel', (f) => ({ ...f, platform: { chosen: null, failed: [] } })],
   ['seccomp', (f) => ({ ...f, seccompActions: [] })],
   ['seccomp', (f) => ({ ...f, seccompActions: ['allow', 'errno', 'trap'] })],
@@ -44,7 +49,10 @@ const lacks: readonly (readonly [string, (facts: HostFacts) => HostFacts])[] = [
         'cgroup-limits',
         (f: HostFacts) => ({
           ...f,
-          cgroups: { ...f.cgroups, controllers: { ...f.cgroups.controllers, [name]: { missing: 'not there' } } },
+          cgroups: {
+            ...f.cgroups,
+            controllers: { ...f.cgroups.controllers, [name]: { missing: 'not there' } },
+          },
         }),
       ] as const,
   ),
@@ -90,7 +98,9 @@ describe('judgeHost', () => {
             const given = mayBe && waived.includes(id);
             expect(state).toBe(!lacking.has(id) ? 'held' : given ? 'waived' : 'missing');
           }
-          const allowed = [...lacking].every((id) => ['apparmor', 'cgroup-limits'].includes(id) && waived.includes(id));
+          const allowed = [...lacking].every(
+            (id) => ['apparmor', 'cgroup-limits'].includes(id) && waived.includes(id),
+          );
           expect(report.fit).toBe(allowed);
         },
       ),

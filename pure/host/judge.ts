@@ -5,7 +5,11 @@ import { controllers, describeFacts, neededTools, type Attempt, type HostFacts }
 export const waivable = ['apparmor', 'cgroup-limits'] as const;
 
 type Finding = Omit<Guarantee, 'waivable' | 'state'> & { readonly state: 'held' | 'missing' | 'absent-ok' };
-const held = (detail: string): Pick<Finding, 'state' | 'detail' | 'todo'> => ({ state: 'held', detail, todo: null });
+const held = (detail: string): Pick<Finding, 'state' | 'detail' | 'todo'> => ({
+  state: 'held',
+  detail,
+  todo: null,
+});
 const missing = (detail: string, todo: string): Pick<Finding, 'state' | 'detail' | 'todo'> => ({
   state: 'missing',
   detail,
@@ -81,14 +85,21 @@ function sandboxKernel(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'to
 
 /** systrap and the inner filter both need to return an error, and to trap. */
 function seccomp(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> {
-  const without = ['errno', 'trap', 'kill_process'].filter((action) => !facts.seccompActions.includes(action));
+  const without = ['errno', 'trap', 'kill_process'].filter(
+    (action) => !facts.seccompActions.includes(action),
+  );
   if (without.length === 0) return held('inside the sandbox, and around its kernel');
-  return missing(`the kernel does not offer ${without.join(', ')}`, 'Use a kernel with CONFIG_SECCOMP_FILTER.');
+  return missing(
+    `the kernel does not offer ${without.join(', ')}`,
+    'Use a kernel with CONFIG_SECCOMP_FILTER.',
+  );
 }
 
 function confinement(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> {
   if (facts.jailNamespaces.works)
-    return held('sidecars and the bus see no state folder, no home and no other process (mount namespace, not Landlock)');
+    return held(
+      'sidecars and the bus see no state folder, no home and no other process (mount namespace, not Landlock)',
+    );
   return missing(
     `no namespaces for sidecars and the bus: ${reason(facts.jailNamespaces)}`,
     'Allow mount, PID and IPC namespaces: `sysctl user.max_mnt_namespaces user.max_pid_namespaces`.',
@@ -96,7 +107,8 @@ function confinement(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo
 }
 
 function overlay(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> {
-  if (facts.overlay.works) return held('an agent\u2019s changes lie in a layer of their own until somebody applies them');
+  if (facts.overlay.works)
+    return held('an agent\u2019s changes lie in a layer of their own until somebody applies them');
   return missing(
     `overlayfs does not mount: ${reason(facts.overlay)}`,
     facts.uid === 0
@@ -107,7 +119,9 @@ function overlay(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> {
 
 function cgroupLimits(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> {
   const states = controllers.map((name) => ({ name, found: facts.cgroups.controllers[name] }));
-  const without = states.flatMap(({ name, found }) => ('missing' in found ? [{ name, why: found.missing }] : []));
+  const without = states.flatMap(({ name, found }) =>
+    'missing' in found ? [{ name, why: found.missing }] : [],
+  );
   if (without.length === 0) return held(`memory, cpu and processes, by cgroups (${facts.cgroups.layout})`);
   return missing(
     `not limited by the kernel: ${without.map(({ name }) => name).join(', ')}. ${[...new Set(without.map(({ why }) => why))].join('; ')}`,
@@ -147,7 +161,8 @@ function apparmor(facts: HostFacts): Pick<Finding, 'state' | 'detail' | 'todo'> 
       'this kernel has no AppArmor, or it is disabled',
       'Boot with `apparmor=1 security=apparmor` where the kernel has it, or give this layer up: `glovebox doctor --waive apparmor`.',
     );
-  if (facts.apparmor.profile.works) return held('runsc\u2019s processes run under the profile glovebox-sandbox');
+  if (facts.apparmor.profile.works)
+    return held('runsc\u2019s processes run under the profile glovebox-sandbox');
   return missing(
     `the profile glovebox-sandbox is not in force: ${facts.apparmor.profile.said}`,
     'As root: `apparmor_parser -r deploy/apparmor/glovebox-sandbox`.',

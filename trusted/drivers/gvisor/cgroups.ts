@@ -196,7 +196,7 @@ async function counter(
   return Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text ?? '')?.[1] ?? 0);
 }
 
-async function cgroupMounts(): Promise<{ v1: Map<string, string>; v2: string | undefined }> {
+export async function cgroupMounts(): Promise<{ v1: Map<string, string>; v2: string | undefined }> {
   const v1 = new Map<string, string>();
   let v2: string | undefined;
   for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {

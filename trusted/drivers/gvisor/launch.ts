@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { profileName } from '../../../pure/host/index.ts';
 import { hostEnvironment } from './run-command.ts';
 import type { GvisorSettings, RunFolder } from './settings.ts';
 
@@ -17,10 +18,10 @@ export interface Launch {
 
 /**
  * One chain of execs, one process: setpriv → unshare → sh → runsc. The small script holds no value: folders come as
- * arguments, and mount options name only folders relative to the run folder, so that a comma or a colon in a project's
- * path is never read as an option.
+ * arguments, and the mount options name open descriptors, so that a comma or a colon in a project's path is never read
+ * as an option.
  *
- * The lower folder is bound to a fixed place first. index, metacopy and redirects stay off: the upper folder then
+ * index, metacopy and redirects stay off: the upper folder then
  * holds whole files under their own names, which is what diff and apply read, and a crafted xattr redirects nothing
  * (`nofollow`, since `off` follows what is there already, and is refused beside userxattr).
  * The parent is compared before anything is mounted: the death signal is not sent for a parent that died before.
@@ -37,24 +38,31 @@ while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
 shift
 cd "$run"
 if [ -n "$overlay" ]; then
-  mount --bind -- "$project" lower
-  mount --bind -- "$changes" changes
+  exec 7< "$project" 8< "$changes"
   mount -t overlay -o "$overlay" overlay merged
+  exec 7<&- 8<&-
 fi
 exec "$@"
 `;
 
 export function launch(settings: GvisorSettings, request: Launch): ChildProcess {
   const overlay = request.staged === undefined ? '' : overlayOptions(request.staged.hidden, request.asRoot);
-  const namespaces = request.asRoot
-    ? ['-m']
-    : // The user becomes uid 65534 of a new user namespace, with the capabilities to mount in it; runsc drops them.
-      ['-U', '--map-user=65534', '--map-group=65534', '--keep-caps', '-m'];
   const { run } = request;
   return spawn(
     'setpriv',
     [
-      ...['--pdeathsig', 'KILL', '--', 'unshare', ...namespaces, '--', 'sh', '-c', script, 'sh'],
+      ...[
+        '--pdeathsig',
+        'KILL',
+        '--',
+        'unshare',
+        ...sandboxNamespaces(request.asRoot),
+        '--',
+        'sh',
+        '-c',
+        script,
+        'sh',
+      ],
       ...[
         String(process.pid),
         run.path,
@@ -62,7 +70,7 @@ export function launch(settings: GvisorSettings, request: Launch): ChildProcess 
         request.staged?.changes ?? '',
         overlay,
       ],
-      ...[...request.joinCgroups, '--', settings.runsc],
+      ...[...request.joinCgroups, '--', ...confined(settings), settings.runsc],
       ...runscFlags(settings, request),
       ...['run', `--bundle=${run.path}`, '--pass-fd=3:3', request.sandboxId],
     ],
@@ -70,6 +78,14 @@ export function launch(settings: GvisorSettings, request: Launch): ChildProcess 
     { cwd: '/', env: hostEnvironment, stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: false },
   );
 }
+
+/** The user becomes uid 65534 of a new user namespace, with the capabilities to mount in it; runsc drops them. */
+export const sandboxNamespaces = (asRoot: boolean): readonly string[] =>
+  asRoot ? ['-m'] : ['-U', '--map-user=65534', '--map-group=65534', '--keep-caps', '-m'];
+
+/** runsc ignores the profile that a spec names, so it is started under it. After the mounts: they need no profile [R23]. */
+export const confined = (settings: Pick<GvisorSettings, 'apparmor'>): readonly string[] =>
+  settings.apparmor === true ? ['aa-exec', '-p', profileName, '--'] : [];
 
 function runscFlags(settings: GvisorSettings, request: Launch): string[] {
   return [
@@ -91,9 +107,10 @@ function runscFlags(settings: GvisorSettings, request: Launch): string[] {
   ];
 }
 
-function overlayOptions(hidden: boolean, asRoot: boolean): string {
-  const lower = hidden ? 'hide:lower' : 'lower';
-  const fixed = 'upperdir=changes/upper,workdir=changes/work,redirect_dir=nofollow,metacopy=off,index=off';
+export function overlayOptions(hidden: boolean, asRoot: boolean): string {
+  const lower = hidden ? 'hide:/proc/self/fd/7' : '/proc/self/fd/7';
+  const fixed =
+    'upperdir=/proc/self/fd/8/upper,workdir=/proc/self/fd/8/work,redirect_dir=nofollow,metacopy=off,index=off';
   return `lowerdir=${lower},${fixed}${asRoot ? '' : ',userxattr'}`;
 }
 

@@ -13,7 +13,7 @@ import { runFolder, type GvisorSettings } from './settings.ts';
  * machine (another user's, another state folder) is never touched. Each step can be repeated.
  */
 export async function reap(
-  settings: GvisorSettings,
+  settings: Pick<GvisorSettings, 'folder'>,
   keep: ReadonlySet<SandboxId>,
   only?: readonly string[],
 ): Promise<ReapReport> {

@@ -1,3 +1,5 @@
+import type { Platform } from '../../../pure/host/index.ts';
+
 /** What the driver is told once; nothing of it comes from a session. */
 export interface GvisorSettings {
   /** Absolute path of runsc. */
@@ -6,7 +8,9 @@ export interface GvisorSettings {
   readonly init: string;
   /** A folder of the driver's own (0700), on a disk: run folders, the /etc template, spare disk images. */
   readonly folder: string;
-  readonly platform: 'systrap' | 'kvm';
+  readonly platform: Platform;
+  /** Start runsc under the AppArmor profile of deploy/apparmor, which has to be loaded. */
+  readonly apparmor?: boolean;
   /** Host folders shown read-only. Default: what /usr, /bin, /sbin, /lib* and /opt have. */
   readonly view?: readonly string[];
 }

@@ -1,1 +1,1 @@
-export { spawnJailed, type JailOptions } from './jail.ts';
+export { jailNamespaces, spawnJailed, type JailOptions } from './jail.ts';

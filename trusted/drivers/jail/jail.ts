@@ -39,24 +39,18 @@ const systemFiles = [
   '/etc/ca-certificates',
 ];
 
+export const jailNamespaces = (asRoot: boolean): readonly string[] => [
+  ...(asRoot ? [] : ['--user', '--map-root-user']),
+  ...['--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child=KILL', '--propagation', 'private'],
+];
+
 /** Starts the program; the child's pid is the jail's, and killing it kills everything inside. */
 export function spawnJailed(options: JailOptions): ChildProcess {
   const asRoot = options.asRoot ?? process.getuid?.() === 0;
-  const namespaces = [
-    '--mount',
-    '--pid',
-    '--ipc',
-    '--uts',
-    '--fork',
-    '--kill-child=KILL',
-    '--propagation',
-    'private',
-  ];
   return spawn(
     'unshare',
     [
-      ...(asRoot ? [] : ['--user', '--map-root-user']),
-      ...namespaces,
+      ...jailNamespaces(asRoot),
       '--',
       '/bin/sh',
       '-c',
