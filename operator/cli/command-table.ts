@@ -1,5 +1,3 @@
-import type { RunOptions } from './run/session-request.ts';
-
 export interface CommandEntry {
   /** commander's form: the name and its arguments. */
   readonly usage: string;
@@ -12,8 +10,6 @@ export interface CommandEntry {
   readonly run: (words: readonly string[], options: Record<string, unknown>) => Promise<number>;
 }
 
-type Text = string | undefined;
-const text = (value: unknown): Text => (typeof value === 'string' ? value : undefined);
 const flag = (value: unknown): boolean => value === true;
 
 /** Every command of the program, in the order of its help. */
@@ -44,8 +40,7 @@ export const commands: readonly CommandEntry[] = [
     ],
     examples: ['glovebox run -- npm test', 'glovebox run claude -p "fix the failing test"'],
     passThrough: true,
-    run: async (words, options) =>
-      (await import('./commands/run.ts')).run(words, options as unknown as RunOptions),
+    run: async (words, options) => (await import('./commands/run.ts')).run(words, options),
   },
   {
     usage: 'attach <session>',

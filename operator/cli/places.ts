@@ -66,5 +66,6 @@ export const presetsFolder = (): string => join(distFolder(), '..', 'presets');
 
 export function productVersion(): string {
   const text = readFileSync(join(distFolder(), '..', 'package.json'), 'utf8');
-  return String((JSON.parse(text) as { version?: unknown }).version ?? 'unknown');
+  const { version } = JSON.parse(text) as { version?: unknown };
+  return typeof version === 'string' ? version : 'unknown';
 }

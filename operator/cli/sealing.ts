@@ -1,9 +1,8 @@
 import { CompactEncrypt, importJWK } from 'jose';
-import type { SealedContent } from '../../pure/contracts/index.ts';
+import type { SealedContent, sealing } from '../../pure/contracts/index.ts';
 
 /** The same two algorithms as the contract's `sealing`; its type keeps them so, without loading the schemas. */
-const alg: (typeof import('../../pure/contracts/index.ts'))['sealing']['alg'] = 'ECDH-ES+A256KW';
-const enc: (typeof import('../../pure/contracts/index.ts'))['sealing']['enc'] = 'A256GCM';
+const { alg, enc }: typeof sealing = { alg: 'ECDH-ES+A256KW', enc: 'A256GCM' };
 
 /** The value sealed to the secret broker's key; the name is inside, so a seal is good for one secret only. */
 export async function seal(content: SealedContent, jwk: Record<string, unknown>): Promise<string> {

@@ -1,4 +1,4 @@
-import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { GloveboxError, limits, type AttachCommand, type AttachEvent } from '../../pure/contracts/index.ts';
 import { readText, startRequest, unreachable } from './http-exchange.ts';
@@ -50,7 +50,7 @@ function upgrade(target: AttachTarget): Promise<Socket> {
       readText(res).then((text) => reject(refusal(res.statusCode ?? 0, text)), reject);
     });
     req.on('upgrade', (_res, stream, head) => {
-      const socket = stream as Socket;
+      const socket = stream;
       if (head.length > 0) socket.unshift(head);
       resolve(socket);
     });
@@ -87,7 +87,7 @@ function readGo(socket: Socket): Promise<void> {
 const lost = (detail: string): GloveboxError =>
   new GloveboxError('GB_UPSTREAM_FAILED', { what: 'The session’s sidecar', detail });
 
-function overHttp2(connect: typeof import('node:http2').connect, socket: Socket): Attachment {
+function overHttp2(connect: typeof connectHttp2, socket: Socket): Attachment {
   const window = limits.attachWindow.value;
   const session: ClientHttp2Session = connect('http://attach', {
     createConnection: () => socket,

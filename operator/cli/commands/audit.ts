@@ -83,8 +83,7 @@ async function exportTo(session: string | undefined): Promise<number> {
   return 0;
 }
 
-const currentKeys = async (): Promise<JSONWebKeySet> =>
-  (await connect().client.call('publicKeys', {})) as unknown as JSONWebKeySet;
+const currentKeys = async (): Promise<JSONWebKeySet> => await connect().client.call('publicKeys', {});
 
 async function verify(
   file: string | undefined,

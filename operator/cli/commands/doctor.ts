@@ -12,7 +12,7 @@ function waiver(value: unknown, option: string): Waivable | undefined {
   const found = waivable.find((name) => name === value);
   if (found !== undefined) return found;
   throw new GloveboxError('GB_USAGE', {
-    detail: `${option} ${String(value)}: only these can be waived, by full name: ${waivable.join(', ')}`,
+    detail: `${option} ${typeof value === 'string' ? value : ''}: only these can be waived, by full name: ${waivable.join(', ')}`,
     hint: 'The rest of the floor has no off switch.',
   });
 }

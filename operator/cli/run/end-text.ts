@@ -32,7 +32,10 @@ export function exitCodeOf(ending: Ending): number {
 }
 
 /** Why a session ended, in a line, where it was not by its command's own doing. */
-export function endText(reason: EndReason, session: SessionView | undefined): string | null {
+export function endText(
+  reason: EndReason,
+  session: Pick<SessionView, 'detail' | 'expiresAt'> | undefined,
+): string | null {
   const text = texts[reason];
   if (text === null) return null;
   const detail = session?.detail ?? null;

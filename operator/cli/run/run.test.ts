@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createSessionRequest, endReasons } from '../../../pure/contracts/index.ts';
-import { endedSession } from '../../client/testing.ts';
 import { readDuration } from './duration.ts';
 import { endText, exitCodeOf } from './end-text.ts';
 import { agentEnvironment } from './environment.ts';
@@ -118,9 +117,11 @@ describe('how a run ends', () => {
   test('every other end has a code that is not a success, and a line that says why', () => {
     for (const reason of endReasons.filter((one) => one !== 'exited')) {
       expect(exitCodeOf({ code: null, signal: null, reason })).toBeGreaterThan(0);
-      expect(endText(reason, endedSession())).toMatch(/^the session ended: \S/);
+      expect(endText(reason, undefined)).toMatch(/^the session ended: \S/);
     }
-    expect(endText('exited', endedSession())).toBeNull();
+    expect(endText('exited', undefined)).toBeNull();
+    const told = { detail: 'the tier holds 4 GiB', expiresAt: 'then' };
+    expect(endText('memory-limit', told)).toMatch(/: the tier holds 4 GiB$/);
   });
   test('a session without a known end is no success', () => {
     expect(exitCodeOf({ code: null, signal: null, reason: 'exited' })).toBe(70);

@@ -1,12 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { limits } from '../../../pure/contracts/index.ts';
-import { fakeQuestion } from '../../client/testing.ts';
+import { limits, type ConsentQuestion } from '../../../pure/contracts/index.ts';
 import { AnswerLine } from './answer-line.ts';
 import { askConsent, type AskParts, type ConsentAnswer } from './ask-consent.ts';
 import { DetachKeys } from './detach-keys.ts';
 import { OutputGate } from './output-gate.ts';
 import type { InputSource } from './terminal-input.ts';
+
+const question: ConsentQuestion = {
+  id: 'q'.repeat(26),
+  sessionId: 's'.repeat(26),
+  sessionName: 'calm-fox',
+  user: 'local/0',
+  turnId: 't'.repeat(26),
+  scope: 'files:read:/shared/notes.txt',
+  operation: 'files.read',
+  host: null,
+  argumentsText: '',
+  argsHash: '00',
+  reason: '',
+  createdAt: '2026-11-01T00:00:00.000Z',
+  expiresAt: '2026-11-01T00:05:00.000Z',
+  digest: '',
+  state: 'pending',
+  count: 1,
+};
 
 /** A clock that moves when the test says so, a keyboard, and a screen. */
 function desk() {
@@ -73,7 +91,7 @@ describe('the answer to a consent question', () => {
   for (const [name, typed, expected] of cases)
     test(`[R39] ${name}`, async () => {
       const { parts, type, pass, codes } = desk();
-      const answer = askConsent(parts, fakeQuestion(), never);
+      const answer = askConsent(parts, question, never);
       pass(open);
       type(`${typed(codes())}\r`);
       expect(await answer).toEqual(expected);
@@ -81,7 +99,7 @@ describe('the answer to a consent question', () => {
 
   test('[R47] what was typed before or during the guard is thrown away, even the right code', async () => {
     const { parts, type, pass, codes } = desk();
-    const answer = askConsent(parts, fakeQuestion(), never);
+    const answer = askConsent(parts, question, never);
     type(`${codes()[0]}\r`);
     pass(limits.answerGuard.value - 1);
     type(`${codes()[0]}\r`);
@@ -95,7 +113,7 @@ describe('the answer to a consent question', () => {
 
   test('[R47] what a terminal sends by itself is no answer', async () => {
     const { parts, type, pass, codes } = desk();
-    const answer = askConsent(parts, fakeQuestion(), never);
+    const answer = askConsent(parts, question, never);
     pass(open);
     type(`\u001b[?${codes()[0]}\r`);
     type(`\u001b[200~${codes()[0]}\r`);
@@ -105,7 +123,7 @@ describe('the answer to a consent question', () => {
 
   test('[R47] three wrong answers grant nothing, leave the question open, and each had codes of its own', async () => {
     const { parts, type, pass, codes, screen } = desk();
-    const answer = askConsent(parts, fakeQuestion(), never);
+    const answer = askConsent(parts, question, never);
     const used: (readonly string[])[] = [];
     for (const wrong of ['', 'yes', 'y']) {
       pass(open);
@@ -120,7 +138,7 @@ describe('the answer to a consent question', () => {
 
   test('a code of an earlier showing is worn out', async () => {
     const { parts, type, pass, codes } = desk();
-    const answer = askConsent(parts, fakeQuestion(), never);
+    const answer = askConsent(parts, question, never);
     const [old] = codes();
     pass(open);
     type('x\r');
@@ -135,13 +153,13 @@ describe('the answer to a consent question', () => {
 
   test('Ctrl-C denies, and an answer elsewhere takes the question away', async () => {
     const first = desk();
-    const denied = askConsent(first.parts, fakeQuestion(), never);
+    const denied = askConsent(first.parts, question, never);
     first.pass(open);
     first.type('\u0003');
     expect(await denied).toEqual({ kind: 'deny' });
     const second = desk();
     const gone = new AbortController();
-    const answer = askConsent(second.parts, fakeQuestion(), gone.signal);
+    const answer = askConsent(second.parts, question, gone.signal);
     gone.abort();
     expect(await answer).toEqual({ kind: 'gone' });
   });

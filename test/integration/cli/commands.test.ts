@@ -294,7 +294,7 @@ describe('audit verify', () => {
 
 describe('completion', () => {
   for (const shell of ['bash', 'zsh', 'fish'])
-    test(`${shell}`, async () => {
+    test(shell, async () => {
       const { stdout, code } = await glovebox('completion', shell);
       expect(code).toBe(0);
       expect(stdout.toString()).toMatch(/doctor/);
