@@ -17,6 +17,7 @@ import {
   type LinkPath,
   type StdioName,
 } from './messages.ts';
+import { Tunnel } from './tunnel.ts';
 
 export interface LinkEnd {
   readonly reason: 'closed' | 'heartbeat-missed' | 'link-violation';
@@ -83,7 +84,7 @@ export class LinkServer {
       this.#waiting.push(command);
       return;
     }
-    this.#control.write(`${JSON.stringify(command)}\n`);
+    this.#control.write(Buffer.from(`${JSON.stringify(command)}\n`));
     if (this.#control.writableLength > limits.linkWaiting.value) this.#violation('init takes no commands');
   }
 
@@ -129,7 +130,8 @@ export class LinkServer {
       }
       case 'tunnel':
         stream.respond({ ':status': 200 });
-        if (!this.#handlers.tunnel(path.name, stream)) this.#violation('a tunnel that was not configured');
+        if (!this.#handlers.tunnel(path.name, new Tunnel(stream)))
+          this.#violation('a tunnel that was not configured');
         return;
     }
   }

@@ -26,6 +26,7 @@ import { joinWorkload, RouteClient } from '../workload-http/index.ts';
 import { ControlInbox } from './control-inbox.ts';
 import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
 import type { ProviderPort } from './operations/operations.ts';
+import { waitingProvider } from './operations/waiting-provider.ts';
 import type { Runtime } from './runtime.ts';
 import { SessionAuthority } from './session-authority.ts';
 
@@ -108,11 +109,14 @@ export async function warmUp(
     trustDomain,
     authority,
     verifier,
-    provider: {
-      request: async (domain, operation, payload) =>
-        (await bus.request(providerSubject(domain, operation, session), payload)).data,
-      undelivered: isUndelivered,
-    },
+    provider: waitingProvider(
+      {
+        request: async (domain, operation, payload) =>
+          (await bus.request(providerSubject(domain, operation, session), payload)).data,
+        undelivered: isUndelivered,
+      },
+      runtime,
+    ),
     store: async (record) =>
       (
         await publishIntent(bus, auditSubject(session, 'sidecar'), record, {

@@ -70,7 +70,7 @@ export class Attachment {
   }
 
   say(event: AttachEvent): void {
-    if (this.#control?.writable === true) this.#control.write(`${JSON.stringify(event)}\n`);
+    if (this.#control?.writable === true) this.#control.write(lineOf(event));
   }
 
   /** The last word, and the end of the connection once the client has it. */
@@ -79,7 +79,7 @@ export class Attachment {
     for (const stream of this.#streams) stream.close();
     const control = this.#control;
     // The client leaves its half open for as long as it likes; our end is followed by a reset without error.
-    if (control?.writable === true) control.end(`${JSON.stringify(event)}\n`, () => control.close());
+    if (control?.writable === true) control.end(lineOf(event), () => control.close());
     const session = this.#session;
     if (session === undefined || session.destroyed) return this.close();
     await new Promise<void>((resolve) => {
@@ -136,3 +136,6 @@ export class Attachment {
     this.close();
   }
 }
+
+// Bytes, never strings: Node 20 corrupts short strings that are written to an HTTP/2 stream.
+const lineOf = (event: AttachEvent): Buffer => Buffer.from(`${JSON.stringify(event)}\n`);
