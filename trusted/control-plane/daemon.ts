@@ -7,7 +7,7 @@ import {
 } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
 import { exportAudit, query } from '../audit/index.ts';
-import { createGvisorDriver } from '../drivers/index.ts';
+import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
 import type { DaemonPlaces } from './arguments.ts';
@@ -25,10 +25,12 @@ import {
   removeStaleSocket,
 } from './operator/operator-socket.ts';
 import { operatorServer } from './operator/server.ts';
-import type { AuditReader, HostProbe, WorkspaceChanges } from './ports.ts';
+import type { AuditReader, HostProbe, WorkspaceChanges, WorkspaceGuard } from './ports.ts';
 import type { Programs } from './programs.ts';
+import { startBeside } from './providers/provider-host.ts';
+import { sharedFolders } from './providers/shared-folders.ts';
 import { randomIds } from './random-ids.ts';
-import { sandboxesOf } from './sandboxes.ts';
+import { onlyWhenFit, sandboxesOf } from './sandboxes.ts';
 import { SecretKeeper } from './secret-keeper.ts';
 import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
@@ -46,8 +48,9 @@ export interface DaemonOptions {
   readonly log: Log;
   readonly launch: Launch;
   readonly changesOf: (driver: SandboxDriver, sessionsFolder: string) => WorkspaceChanges;
-  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<readonly string[]>;
-  readonly probe: HostProbe;
+  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<WorkspaceGuard>;
+  /** What is found also decides how sandboxes are started. */
+  readonly probe: (tools: HostTools) => HostProbe & { readonly settings: GvisorSettings };
   /** Called once when a person asks for the end. */
   readonly onShutdown: () => void;
 }
@@ -84,17 +87,19 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const { places, programs, log } = options;
   const startedAt = new Date(clock.now()).toISOString();
   const socket = await openRuntimeFolder(places.runtime);
-  const [presets, driver, ground] = await Promise.all([
+  const probe = options.probe({
+    runsc: places.tools.runsc,
+    init: programs.init,
+    folder: `${places.state}/sandboxes`,
+  });
+  const [presets, gvisor, ground] = await Promise.all([
     Presets.read(programs.presets),
-    createGvisorDriver({
-      runsc: places.tools.runsc,
-      init: programs.init,
-      folder: `${places.state}/sandboxes`,
-      platform: 'systrap',
-    }),
+    createGvisorDriver(probe.settings),
     layGround({ state: places.state, programs, natsServer: places.tools.natsServer, log }, undo),
   ]);
   const { note, audit, store, folder } = ground;
+  const host = new HostFitness(probe, store.waivers, audit, clock);
+  const driver = onlyWhenFit(gvisor, async () => await host.requireFit());
   await removeStaleSocket(socket);
   const changes = options.changesOf(driver, folder.sessions);
   const events = new EventHub();
@@ -121,7 +126,6 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     sandboxesOf(driver, folder.sessions, note).reap(),
   ]);
   undo.push(async () => await secrets.stop());
-  const host = new HostFitness(options.probe, store.waivers, audit, clock);
   const pool = await sidecarPool(ground, options, workloadApi, secrets);
   undo.push(async () => await pool.close());
   const sessions = new SessionService({
@@ -137,6 +141,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     cedarOf: (plan) => compileCedar(plan.compiled.tools),
     guardedPaths: options.guardedPaths,
     requireFit: async () => await host.requireFit(),
+    waived: async () => await host.waived(),
     hasSecret: (name) => secrets.has(name),
     onChange: (view) => events.publish({ type: 'session', session: view }),
     release: async (session) => {
@@ -150,6 +155,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const recovered = await sessions.recover();
   if (recovered > 0) note(`${recovered} sessions of a predecessor were ended; their changes are kept`);
   pool.fill();
+  await startProviders(options, ground, driver, workloadApi, undo);
   // A probe takes a while: it is under way before the first run asks for it.
   host.report().catch((error: unknown) => note('the host could not be probed', error));
   await serveOperator(socket, undo, {
@@ -282,6 +288,36 @@ async function sidecarPool(
     onLine: (session, line) => options.log.info({ session, line }, 'sidecar'),
     onError: (error, doing) => ground.note(`${doing} failed`, error),
   });
+}
+
+/** Files for agents: the folders that the person chose, behind a provider in a sandbox of its own. */
+async function startProviders(
+  options: DaemonOptions,
+  ground: Ground,
+  driver: SandboxDriver,
+  workloadApi: RouteServer,
+  undo: (() => unknown)[],
+): Promise<void> {
+  const { places, programs, home } = options;
+  const folders = await sharedFolders({ config: places.config, state: places.state, home });
+  if (folders.length === 0) return;
+  undo.push(
+    startBeside({
+      domain: 'files',
+      program: programs.providerFiles,
+      forwarder: programs.providerForwarder,
+      folder: `${places.state}/providers/files`,
+      folders,
+      driver,
+      launch: options.launch,
+      authority: ground.authority,
+      trustDomain,
+      bundlePem: ground.identity.current().bundlePem,
+      workloadApi: { host: workloadApi.host, port: workloadApi.port },
+      bus: { host: ground.bus.host, port: ground.bus.port },
+      log: ground.note,
+    }),
+  );
 }
 
 function auditReader(ground: Ground): AuditReader {

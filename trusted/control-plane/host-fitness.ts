@@ -61,7 +61,12 @@ export class HostFitness {
     });
   }
 
-  /** What was given up, in words, for every run (R24). */
+  /** What this host lacks and a person gave up, in words, for every run (R24). */
+  async waived(): Promise<readonly string[]> {
+    const { guarantees } = await this.report();
+    return guarantees.filter(({ state }) => state === 'waived').map(({ id, detail }) => `${id} is waived: ${detail}`);
+  }
+
   async waivedNames(): Promise<readonly string[]> {
     return (await this.#waivers.list()).map((waiver) => waiver.name);
   }

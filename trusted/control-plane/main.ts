@@ -1,11 +1,13 @@
 import { homedir } from 'node:os';
+import { join } from 'node:path';
 import process from 'node:process';
 import { asGloveboxError } from '../../pure/contracts/index.ts';
+import { createHostProbe, guardedPaths } from '../drivers/index.ts';
 import { readArguments } from './arguments.ts';
 import { startDaemon, type Daemon } from './daemon.ts';
 import { createLog, errorFacts } from './log.ts';
 import { programsBeside } from './programs.ts';
-import { launchPlain } from './sidecars/launch.ts';
+import { launchJailed } from './sidecars/launch-jailed.ts';
 import { stagedChanges } from './staged-changes.ts';
 
 /** The control plane's process. It is the parent of all the others; when it ends, they do. */
@@ -35,15 +37,16 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 }
 
 try {
+  const places = await readArguments(process.argv.slice(2));
   daemon = await startDaemon({
-    places: await readArguments(process.argv.slice(2)),
+    places,
     programs: programsBeside(import.meta.url),
     home: homedir(),
     log,
-    launch: launchPlain,
+    launch: launchJailed(join(places.state, 'jail'), import.meta.url),
     changesOf: stagedChanges,
-    guardedPaths: async () => [],
-    probe: { probe: async () => ({ facts: {}, guarantees: [], fit: true }) },
+    guardedPaths,
+    probe: createHostProbe,
     onShutdown: () => void end('asked by a person'),
   });
 } catch (error) {

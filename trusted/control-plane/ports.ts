@@ -77,6 +77,14 @@ export interface HostProbe {
   probe(waived: readonly string[]): Promise<HostReport>;
 }
 
+/** What of a workspace host tools execute or obey unasked (R48). */
+export interface WorkspaceGuard {
+  /** Existing relative paths: read-only in direct mode. */
+  readonly readOnly: readonly string[];
+  /** What has come or was replaced since; relative. */
+  changed(): Promise<readonly string[]>;
+}
+
 /** An audit record of the control plane's own, without what it fills in. */
 export type AuditEvent = Pick<AuditRecord, 'operation' | 'decision' | 'rule'> &
   Partial<Pick<AuditRecord, 'scope' | 'detail' | 'outcome' | 'args_hash' | 'turn' | 'grant' | 'user'>> & {

@@ -25,6 +25,21 @@ export function sandboxesOf(driver: SandboxDriver, sessionsFolder: string, log: 
   };
 }
 
+/** The second lock: whoever starts a sandbox, an agent's or a provider's, none starts on a host that is not fit (R24). */
+export function onlyWhenFit(driver: SandboxDriver, requireFit: () => Promise<void>): SandboxDriver {
+  return {
+    start: async (request) => {
+      await requireFit();
+      return await driver.start(request);
+    },
+    reap: async (keep) => await driver.reap(keep),
+    openChanges: async (folder) => await driver.openChanges(folder),
+    removeChanges: async (folder) => await driver.removeChanges(folder),
+    prepare: async (tier) => await driver.prepare(tier),
+    close: async () => await driver.close(),
+  };
+}
+
 async function start(driver: SandboxDriver, sessionsFolder: string, order: SandboxOrder): Promise<RunningSandbox> {
   const sandbox = await driver.start({
     sandboxId: order.sandboxId,

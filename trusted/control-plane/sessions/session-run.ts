@@ -10,7 +10,16 @@ import {
   type SidecarActivate,
   type SidecarReport,
 } from '../../../pure/contracts/index.ts';
-import type { RunningSandbox, SandboxOrder, SandboxPort, AuditTrail, Clock, WorkspaceChanges } from '../ports.ts';
+import { escapeUntrusted } from '../../../pure/render/index.ts';
+import type {
+  AuditTrail,
+  Clock,
+  RunningSandbox,
+  SandboxOrder,
+  SandboxPort,
+  WorkspaceChanges,
+  WorkspaceGuard,
+} from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
 import type { ControlChannel } from './control-channel.ts';
@@ -18,6 +27,7 @@ import type { SessionLifeWriter } from './session-life.ts';
 
 export interface SessionRunOptions {
   readonly life: SessionLifeWriter;
+  readonly guard: Pick<WorkspaceGuard, 'changed'>;
   readonly sidecar: WarmSidecar;
   readonly order: SandboxOrder;
   readonly activate: Omit<SidecarActivate, 'type'>;
@@ -200,6 +210,7 @@ export class SessionRun {
     await step('looking for changes', async () => {
       if (await changes.hasChanges(this.record)) await life.note({ changes: 'kept' });
     });
+    await step('looking for what host tools execute', async () => await this.#sayGuarded(reason));
     await step('waiting for a sidecar', async () => await this.#sidecarGone());
     await step('releasing a session', async () => await release(order.sessionId));
     await step('recording an end', async () => {
@@ -228,9 +239,24 @@ export class SessionRun {
     await process.exited;
   }
 
+  /** Direct mode cannot keep a new hook or `.envrc` from being made; the person is told before they use the folder (R48). */
+  async #sayGuarded(reason: EndReason): Promise<void> {
+    const found = await this.#options.guard.changed();
+    if (found.length === 0) return;
+    const named = found.slice(0, 20).map((path) => escapeUntrusted(path, 200));
+    const more = found.length > named.length ? ` and ${found.length - named.length} more` : '';
+    const warning = `host tools execute or obey what is new or changed in the workspace: ${named.join(', ')}${more}`;
+    const { detail, reason: known } = this.record;
+    await this.#options.life.apply({
+      type: 'explain',
+      reason: known ?? reason,
+      detail: detail === null ? warning : `${detail}; ${warning}`,
+    });
+  }
+
   async #noteLimits(sandbox: RunningSandbox): Promise<void> {
     const { limits: found, weakened } = await sandbox.limits();
-    await this.#options.life.note({ limits: found, weakened });
+    await this.#options.life.note({ limits: found, weakened: [...this.record.weakened, ...weakened] });
   }
 
   #after(ms: number, work: () => unknown): void {

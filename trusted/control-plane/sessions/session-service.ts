@@ -11,6 +11,7 @@ import {
 } from '../../../pure/contracts/index.ts';
 import { newborn, transition } from '../../../pure/session/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
+import type { WorkspaceGuard } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import { outputLogFd, type SidecarPool, type WarmSidecar } from '../sidecars/sidecar-pool.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
@@ -30,9 +31,11 @@ export interface SessionServiceOptions
   /** Cedar text of the session's tools; compiled here, decided there. */
   readonly cedarOf: (plan: SessionPlan) => string;
   /** What of a workspace host tools execute or obey unasked: read-only in direct mode (R48). */
-  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<readonly string[]>;
+  readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<WorkspaceGuard>;
   /** Throws GB_HOST_UNFIT where this host lacks a guarantee that was not waived. */
   readonly requireFit: () => Promise<void>;
+  /** What this host lacks and a person gave up, in words: part of every session (R24). */
+  readonly waived: () => Promise<readonly string[]>;
   readonly hasSecret: (name: string) => boolean;
   readonly onChange: (view: SessionView) => void;
 }
@@ -62,9 +65,12 @@ export class SessionService {
         detail: `${limits.sessions.value} sessions are open`,
       });
     }
+    const { workspace } = plan.document;
+    // Before anything is written: a workspace that cannot be guarded is refused, and leaves nothing.
+    const guard = await this.#options.guardedPaths(plan.workspace, workspace.mode);
     const sidecar = await pool.take();
     try {
-      return await this.#begin(request, plan, sidecar, user);
+      return await this.#begin(request, plan, guard, sidecar, user);
     } catch (error) {
       sidecar.process.kill();
       pool.fill();
@@ -81,6 +87,7 @@ export class SessionService {
   async #begin(
     request: CreateSessionRequest,
     plan: SessionPlan,
+    guard: WorkspaceGuard,
     sidecar: WarmSidecar,
     user: UserId,
   ): Promise<SessionView> {
@@ -109,10 +116,13 @@ export class SessionService {
       newborn,
     );
     const life = new SessionLifeWriter(store.sessions, record, onChange);
+    const weakened = await this.#options.waived();
+    if (weakened.length > 0) await life.note({ weakened });
     const { rows, cols } = request.terminal ?? { rows: 0, cols: 0 };
     const run = new SessionRun({
       ...this.#options,
       life,
+      guard,
       sidecar,
       order: {
         sessionId,
@@ -121,7 +131,7 @@ export class SessionService {
           path: plan.workspace,
           mode: plan.document.workspace.mode,
           show: plan.document.workspace.show,
-          readOnly: await this.#options.guardedPaths(plan.workspace, plan.document.workspace.mode),
+          readOnly: guard.readOnly,
         },
         tier: plan.tier,
         toolFolders: plan.toolFolders,

@@ -7,7 +7,7 @@ import { asSandboxId, encodeId, limits, tiers } from '../../../pure/contracts/in
 import { platforms, type HostFacts, type Platform } from '../../../pure/host/index.ts';
 import { createGvisorDriver } from '../gvisor/driver.ts';
 import { reap } from '../gvisor/reap.ts';
-import type { RunningSandbox } from '../port.ts';
+import type { RunningSandbox, SandboxDriver } from '../port.ts';
 import { attempt } from './attempt.ts';
 
 export interface PlatformProbe {
@@ -109,11 +109,12 @@ async function tryPlatform(
 ): Promise<{ readonly ms: number } | { readonly said: string }> {
   const folder = await mkdtemp(join(probe.folder, `probe-${process.pid}-`));
   let sandbox: RunningSandbox | undefined;
+  let driver: SandboxDriver | undefined;
   try {
     const { runsc, init, apparmor } = probe;
     const workspace = join(folder, 'workspace');
     await mkdir(workspace);
-    const driver = await createGvisorDriver({ runsc, init, folder, platform, apparmor });
+    driver = await createGvisorDriver({ runsc, init, folder, platform, apparmor });
     const started = performance.now();
     sandbox = await driver.start({
       sandboxId: asSandboxId(encodeId(randomBytes(16))),
@@ -133,6 +134,7 @@ async function tryPlatform(
     return { said: error instanceof Error && 'why' in error ? String(error.why) : String(error) };
   } finally {
     await sandbox?.kill();
+    await driver?.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
