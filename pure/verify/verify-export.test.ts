@@ -208,6 +208,34 @@ describe('[R41] the offline verifier', () => {
     expect((await verifyExport((await trail(typed, 3, [3])).lines, signer.jwks)).ok).toBe(false);
   });
 
+  it('finds a record removed from a chain that no checkpoint covers yet', async () => {
+    const { lines } = await trail(signer, 9, []);
+    expect(await verifyExport(lines, signer.jwks)).toMatchObject({ ok: true, uncovered: 9 });
+    expect((await verifyExport(lines.toSpliced(2, 1), signer.jwks)).ok).toBe(false);
+  });
+
+  it('finds a checkpoint left out of the signed sequence, by number and by link', async () => {
+    const one = await trail(signer, 3, [3]);
+    const payload: CheckpointPayload = {
+      version: 1,
+      number: 2,
+      time: '2026-11-22T18:00:00.000Z',
+      stream_seq: 3,
+      sessions: 3,
+      records: 3,
+      root: rootOfHeads(one.heads),
+      previous: tokenHash(one.tokens[0] ?? ''),
+    };
+    const next = async (over: Partial<CheckpointPayload>): Promise<boolean> => {
+      const token = await signer.sign({ ...payload, ...over });
+      return (await verifyExport([...one.lines, JSON.stringify({ type: 'checkpoint', token })], signer.jwks))
+        .ok;
+    };
+    expect(await next({})).toBe(true);
+    expect(await next({ number: 3 })).toBe(false);
+    expect(await next({ previous: genesis })).toBe(false);
+  });
+
   it('refuses a record with a control character, and a line in another spelling', async () => {
     const line = good.lines[1] ?? '';
     expect((await verify(good.lines.with(1, line.replace('op.1', 'op\\n1')))).ok).toBe(false);
@@ -231,6 +259,19 @@ describe('[R41] the export of one session', () => {
     for (const session of sessions) {
       expect(await verify(await exportOf(session))).toMatchObject({ ok: true, records: 3, sessions: 1 });
     }
+  });
+
+  it('finds a chain that was rebuilt together with its head', async () => {
+    const session = sessions[1] ?? '';
+    const rebuilt = await trail(signer, 9, [], (seq) => (seq === 4 ? { decision: 'deny' } : {}));
+    const head = rebuilt.heads.find((one) => one.session === session);
+    const inclusion = { ...inclusionOf(session, good.heads), head };
+    const lines = [
+      JSON.stringify({ type: 'glovebox-audit', version: 1, session }),
+      ...rebuilt.lines.filter((line) => line.includes('"record"') && line.includes(session)),
+      JSON.stringify({ type: 'checkpoint', token: good.tokens[1], inclusion }),
+    ];
+    expect((await verify(lines)).ok).toBe(false);
   });
 
   it('finds what is removed, added, cut off, or of another session', async () => {
