@@ -141,7 +141,9 @@ async function warmed(sidecar: SidecarProcess, bootstrap: SidecarBootstrap): Pro
         if (report.type === 'warm') resolve(report.caPem);
         if (report.type === 'failed') reject(failed(report.detail));
       });
-      void sidecar.exited.then(({ code, signal }) => reject(failed(`it ended at its start (${signal ?? code ?? ''})`)));
+      void sidecar.exited.then(({ code, signal }) =>
+        reject(failed(`it ended at its start (${signal ?? code ?? ''})`)),
+      );
       sidecar.send(bootstrap).catch(reject);
     });
   } catch (error) {

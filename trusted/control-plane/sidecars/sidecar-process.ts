@@ -69,7 +69,7 @@ export class SidecarProcess {
       };
       if (!this.alive) return reject(gone());
       if (handle === undefined) this.#child.send(command, done);
-      else this.#child.send(command, handle, { keepOpen: false }, done);
+      else give(this.#child, command, handle, done);
     });
   }
 
@@ -78,5 +78,27 @@ export class SidecarProcess {
   }
 }
 
+/**
+ * The connection is the child's from here on. It forgets the server that accepted it first: a server whose connections
+ * went to a child that ended since never reports its own close (Node 20, net.Server with no worker left).
+ */
+function give(
+  child: ChildProcess,
+  command: SidecarCommand,
+  handle: Socket,
+  done: (error: Error | null) => void,
+): void {
+  Reflect.set(handle, 'server', undefined);
+  child.send(command, handle, { keepOpen: false }, (error) => {
+    // Our half of it holds no descriptor any more: this only takes it off its server's count.
+    handle.destroy();
+    done(error);
+  });
+}
+
 const gone = (cause?: Error): GloveboxError =>
-  new GloveboxError('GB_UPSTREAM_FAILED', { what: 'The sidecar', detail: 'its process has ended' }, { cause });
+  new GloveboxError(
+    'GB_UPSTREAM_FAILED',
+    { what: 'The sidecar', detail: 'its process has ended' },
+    { cause },
+  );

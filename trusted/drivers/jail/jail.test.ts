@@ -56,3 +56,14 @@ describe('the jail of trusted processes', () => {
     expect(spawnSync('unshare', ['--help']).stdout.toString()).toContain('--kill-child');
   });
 });
+
+describe('a jail made under a strict umask', () => {
+  it('can still be entered by the uid that it becomes', async () => {
+    const before = process.umask(0o077);
+    try {
+      expect(await inJail('cat /etc/hosts > /dev/null && ls /tmp')).toMatchObject({ code: 0 });
+    } finally {
+      process.umask(before);
+    }
+  });
+});
