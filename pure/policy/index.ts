@@ -21,3 +21,4 @@ export {
   type Scope,
   type ScopePattern,
 } from './scopes.ts';
+export { parseFilesConfig, type SharedFolder } from './files-config.ts';

@@ -54,6 +54,9 @@ export class BusHost {
           name: 'local',
           keys: publicKeys(keys),
           svid: source.current(),
+          onLog: (line) => {
+            if (/\[(WRN|ERR|FTL)\]/.test(line)) log(`nats-server: ${line.slice(0, 500)}`);
+          },
           // The same after a restart: everybody was told, and nobody has to be told anew.
           ...(port === undefined ? {} : { port }),
         });

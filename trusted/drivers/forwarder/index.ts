@@ -1,0 +1,1 @@
+export { forwarderReport, forwarderStart, type ForwarderReport, type ForwarderStart } from './channel.ts';
