@@ -162,6 +162,13 @@ export const limits = {
     bounds: 'how long `down` waits for the control plane to end',
     reached: 'GB_UPSTREAM_FAILED',
   },
+  hangUpWait: {
+    value: 2_000,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long `run` stays after its terminal went away',
+    reached: 'it leaves, and the session ends as client-gone',
+  },
   heartbeatMissed: {
     value: 5_000,
     unit: 'ms',
@@ -287,6 +294,27 @@ export const limits = {
     owner: 'sidecar',
     bounds: 'output replayed on attach',
     reached: 'the oldest is dropped',
+  },
+  providerLines: {
+    value: 300,
+    unit: 'per minute',
+    owner: 'drivers',
+    bounds: 'lines of a provider that reach the log',
+    reached: 'the rest of the minute is dropped, and the log says so',
+  },
+  providerPresence: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'how long a call waits for a provider that is not there yet, or starts again',
+    reached: 'GB_UPSTREAM_FAILED, nothing was executed',
+  },
+  providerStart: {
+    value: 30_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a provider takes from its sandbox\u2019s start to its program\u2019s',
+    reached: 'it is ended and started again',
   },
   policyFile: {
     value: 262_144,

@@ -172,14 +172,17 @@ export class TerminalFilter {
     if (byte === ESC) return this.#enter('esc');
     if (byte < 0x20 || byte > 0x7e) return this.#abort(byte, out);
     if (byte < 0x40) return this.#hold(byte, longestCsi);
-    const body = this.#held.text();
-    const final = String.fromCharCode(byte);
-    if (!this.#tooLong) this.#write(judgeCsi(body, final), `\u001b[${body}${final}`, out);
+    if (!this.#tooLong) this.#write(judgeCsi(this.#held.text(), String.fromCharCode(byte)), byte, out);
     this.#enter('ground');
   }
 
-  #write(verdict: Verdict, sequence: string, out: ByteBuffer): void {
-    if (verdict.kind === 'keep') return out.append(ascii(sequence));
+  #write(verdict: Verdict, final: number, out: ByteBuffer): void {
+    if (verdict.kind === 'keep') {
+      out.push(ESC);
+      out.push(0x5b);
+      out.append(this.#held.bytes());
+      return out.push(final);
+    }
     if (verdict.kind === 'drop' || verdict.modes.length === 0) return;
     for (const mode of verdict.modes) this.#modes.set(mode, verdict.set);
     out.append(ascii(`\u001b[?${verdict.modes.join(';')}${verdict.set ? 'h' : 'l'}`));

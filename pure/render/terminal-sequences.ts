@@ -36,6 +36,8 @@ const keepIf = (allowed: boolean): Verdict => (allowed ? keep : drop);
 
 /** `body`: what stands between CSI and its final. */
 export function judgeCsi(body: string, final: string): Verdict {
+  // SGR is most of what a program writes.
+  if (final === 'm' && /^[0-9;:]*$/.test(body)) return keep;
   const match = /^([<=>?]?)([0-9;:]*)([ -/]*)$/.exec(body);
   if (match === null) return drop;
   const [, prefix = '', parameters = '', intermediate = ''] = match;

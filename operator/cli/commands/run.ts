@@ -46,6 +46,8 @@ export async function run(command: readonly string[], options: RunOptions): Prom
     foreground: true,
     ask: atTerminal,
   });
+  // A command that ended by itself, in a folder where something now waits for a tool of the host (R48).
+  if (outcome.session?.reason === 'exited' && outcome.session.detail !== null) note(outcome.session.detail);
   if (outcome.session?.changes === 'kept') {
     const { changesAtEnd } = await import('../run/changes-at-end.ts');
     await changesAtEnd(

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { AttachEvent, SessionView } from '../../../pure/contracts/index.ts';
-import { GloveboxError } from '../../../pure/contracts/index.ts';
+import { GloveboxError, limits } from '../../../pure/contracts/index.ts';
 import { attach, type Attachment, type OperatorClient } from '../../client/index.ts';
 import { note } from '../output.ts';
 import { endText, exitCodeOf } from './end-text.ts';
@@ -56,7 +56,11 @@ export async function staySession(stay: Stay): Promise<Outcome> {
 
 function forwardSignals(attachment: Attachment): () => void {
   const handlers = forwarded.map((name) => {
-    const handler = (): void => attachment.send({ type: 'signal', signal: constants.signals[name] });
+    const handler = (): void => {
+      attachment.send({ type: 'signal', signal: constants.signals[name] });
+      // The person's terminal is gone: a command that goes on after that is not stayed with.
+      if (name === 'SIGHUP') setTimeout(() => attachment.close(), limits.hangUpWait.value).unref();
+    };
     process.on(name, handler);
     return () => process.off(name, handler);
   });
