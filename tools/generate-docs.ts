@@ -1,7 +1,9 @@
 // Writes the documents that are made from code. `npm run docs`.
 import { writeFileSync } from 'node:fs';
 import { hostExecutedDocument } from './host-executed-document.ts';
+import { subjectDocs } from '../pure/contracts/index.ts';
 import { limitsDocument } from './limits-document.ts';
 
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
 writeFileSync(new URL('../docs/host-executed.md', import.meta.url), hostExecutedDocument());
+writeFileSync(new URL('../docs/subjects.md', import.meta.url), subjectDocs());
