@@ -46,8 +46,8 @@ export async function findAppArmor(): Promise<HostFacts['apparmor']> {
   const restrictsUserNamespaces = restricted === '1';
   if (enabled !== 'Y')
     return { enabled: false, profile: fails('AppArmor is not enabled'), restrictsUserNamespaces };
-  const [program = '', ...words] = [...confined({ apparmor: true }), 'cat', '/proc/self/attr/current'];
-  const { attempt: tried, output } = await attempt(program, words);
+  const chain = [...confined({ apparmor: true }), 'cat', '/proc/self/attr/current'];
+  const { attempt: tried, output } = await attempt('env', ['--', ...chain]);
   const inForce = output.trim() === `${profileName} (enforce)`;
   return {
     enabled: true,
