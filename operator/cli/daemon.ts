@@ -71,7 +71,7 @@ export async function startDaemon(places: Places, env: Environment): Promise<voi
 
 const daemonArguments = (places: Places): string[] => [
   ...['--state', places.state, '--runtime', places.runtime, '--config', places.config],
-  ...['--tools', join(distFolder(), 'tools.json')],
+  ...['--data', places.data, '--tools', join(distFolder(), 'tools.json')],
 ];
 
 function openLog(places: Places): number {

@@ -8,6 +8,7 @@ export interface Places {
   readonly state: string;
   readonly runtime: string;
   readonly config: string;
+  readonly data: string;
   readonly socket: string;
   readonly daemonLog: string;
 }
@@ -27,6 +28,7 @@ export function findPlaces(env: Environment): Places {
     state,
     runtime,
     config: folder('XDG_CONFIG_HOME', join(home, '.config')),
+    data: folder('XDG_DATA_HOME', join(home, '.local/share')),
     socket: join(runtime, 'operator.sock'),
     daemonLog: join(state, 'control-plane.log'),
   };

@@ -40,10 +40,7 @@ export function compileOciSpec(request: SpecRequest, host: SpecHost): OciSpec {
     ...(role === 'provider' ? programMounts(request.program) : []),
   ];
   if (role === 'agent')
-    check(
-      request.folders.length === 0 && request.program === undefined,
-      'folders or a program of an agent',
-    );
+    check(request.folders.length === 0 && request.program === undefined, 'folders or a program of an agent');
   else check(request.workspace === undefined, 'workspace of a provider');
   unique(mounts.map((mount) => mount.destination));
   return {

@@ -9,6 +9,7 @@ export * from './ids.ts';
 export * from './limits.ts';
 export * from './operator-api.ts';
 export * from './policy.ts';
+export * from './providers.ts';
 export * from './route.ts';
 export * from './secret-api.ts';
 export * from './secret-value.ts';

@@ -1,5 +1,5 @@
 export { credentialFiles, isCredentialFile } from './credential-files.ts';
-export { parsePolicy, parsePreset, parseYaml } from './parse.ts';
+export { parsePolicy, parsePreset, parseProviders, parseYaml } from './parse.ts';
 export { parseDuration } from './duration.ts';
 export { nearest } from './nearest.ts';
 export { hostExecuted, hostExecutedTable, type HostExecuted } from './host-executed.ts';
@@ -21,4 +21,3 @@ export {
   type Scope,
   type ScopePattern,
 } from './scopes.ts';
-export { parseFilesConfig, type SharedFolder } from './files-config.ts';

@@ -1,7 +1,7 @@
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
-import { GloveboxError, limits, policyDocument, presetDocument } from '../contracts/index.ts';
-import type { PolicyDocument, PresetDocument } from '../contracts/index.ts';
+import { GloveboxError, limits, policyDocument, presetDocument, providersDocument } from '../contracts/index.ts';
+import type { PolicyDocument, PresetDocument, ProvidersDocument } from '../contracts/index.ts';
 import { nearest } from './nearest.ts';
 
 /**
@@ -14,6 +14,10 @@ export const parsePolicy = (text: string, file: string): PolicyDocument =>
 /** Reads a preset: one file of data. */
 export const parsePreset = (text: string, file: string): PresetDocument =>
   parseYaml(presetDocument, text, file);
+
+/** Reads `providers.yaml`. */
+export const parseProviders = (text: string, file: string): ProvidersDocument =>
+  parseYaml(providersDocument, text, file);
 
 /** Any YAML document of ours, with line and column in its errors. */
 export function parseYaml<S extends z.ZodType>(schema: S, text: string, file: string): z.infer<S> {

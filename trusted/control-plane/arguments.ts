@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { isAbsolute } from 'node:path';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { GloveboxError } from '../../pure/contracts/index.ts';
@@ -9,6 +10,7 @@ export interface DaemonPlaces {
   readonly state: string;
   readonly runtime: string;
   readonly config: string;
+  readonly data: string;
   readonly tools: Tools;
 }
 
@@ -18,9 +20,9 @@ const toolsFile = z.object({
 });
 export type Tools = z.infer<typeof toolsFile>;
 
-/** `--state DIR --runtime DIR --config DIR --tools FILE`; nothing comes from the environment. */
+/** `--state DIR --runtime DIR --config DIR --tools FILE [--data DIR]`; nothing comes from the environment. */
 export async function readArguments(argv: readonly string[]): Promise<DaemonPlaces> {
-  let values: Partial<Record<'state' | 'runtime' | 'config' | 'tools', string>>;
+  let values: Partial<Record<'state' | 'runtime' | 'config' | 'data' | 'tools', string>>;
   try {
     ({ values } = parseArgs({
       args: [...argv],
@@ -29,18 +31,19 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
         state: { type: 'string' },
         runtime: { type: 'string' },
         config: { type: 'string' },
+        data: { type: 'string' },
         tools: { type: 'string' },
       },
     }));
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : 'they cannot be read');
   }
-  const { state, runtime, config, tools } = values;
-  const folders = [state, runtime, config, tools];
+  const { state, runtime, config, tools, data = join(homedir(), '.local/share/glovebox') } = values;
+  const folders = [state, runtime, config, tools, data];
   if (state === undefined || runtime === undefined || config === undefined || tools === undefined || !folders.every((one) => isAbsolute(one ?? ''))) {
     throw invalid('--state, --runtime, --config and --tools are needed, each an absolute path');
   }
-  return { state, runtime, config, tools: await readTools(tools) };
+  return { state, runtime, config, data, tools: await readTools(tools) };
 }
 
 async function readTools(file: string): Promise<Tools> {

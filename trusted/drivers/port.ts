@@ -13,6 +13,8 @@ export interface SandboxDriver {
   removeChanges(stateFolder: string): Promise<void>;
   /** Does ahead what a start would otherwise wait for. */
   prepare(tier: Tier): Promise<void>;
+  /** Gives back what was prepared. Sandboxes that run are ended by their own `kill`. */
+  close(): Promise<void>;
 }
 
 export interface SandboxRequest {
@@ -26,6 +28,8 @@ export interface SandboxRequest {
   readonly toolFolders: readonly string[];
   /** A provider's chosen folders, seen as /folders/<name>. */
   readonly folders: readonly { readonly name: string; readonly source: string; readonly writable: boolean }[];
+  /** A provider's program, one bundled ES module: seen read-only at pure/compile's `providerPath`. */
+  readonly program?: string;
   /** PEM of the session's certificate authority, added to the host's bundle. */
   readonly caPem: string;
   /** Seen read-only below /opt/glovebox/home; relative path to text. */

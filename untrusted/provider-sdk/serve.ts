@@ -1,4 +1,4 @@
-import { connect, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import { connect, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { providerRequest } from '../../pure/contracts/index.ts';
 import type { ProviderBootstrap } from './bootstrap.ts';
 import { checkSpiffePeer, join, renew, type Endpoint, type Svid } from './identity.ts';
@@ -31,14 +31,32 @@ export async function serveProvider(
 ): Promise<never> {
   const endpoint: Endpoint = { ...bootstrap.workloadApi, trustDomain: bootstrap.trustDomain };
   let svid = await join(endpoint, bootstrap.bundlePem, bootstrap.joinToken);
-  let connection = await open(bootstrap, svid, operations);
+  let served = await open(bootstrap, svid, operations);
   for (;;) {
-    await Promise.race([halfLife(svid), closed(connection)]);
+    await Promise.race([halfLife(svid), served.connection.closed()]);
     svid = await renew(endpoint, svid);
     const next = await open(bootstrap, svid, operations);
-    if (!connection.isClosed()) await connection.drain();
-    connection = next;
+    void retire(served);
+    served = next;
   }
+}
+
+interface Served {
+  readonly connection: NatsConnection;
+  readonly subscription: Subscription;
+  /** Calls that were taken and are not answered. */
+  readonly underWay: Set<Promise<void>>;
+}
+
+/**
+ * Takes no more calls, answers those that it has, then closes. A connection's own drain would close under a call that is
+ * still being carried out. The server ends the connection with its certificate in any case.
+ */
+async function retire({ connection, subscription, underWay }: Served): Promise<void> {
+  if (connection.isClosed()) return;
+  await Promise.race([connection.closed(), subscription.drain()]);
+  await Promise.all(underWay);
+  await connection.close();
 }
 
 const halfLife = (svid: Svid): Promise<void> =>
@@ -47,15 +65,11 @@ const halfLife = (svid: Svid): Promise<void> =>
     setTimeout(resolve, Math.max(0, middle - Date.now()));
   });
 
-async function closed(connection: NatsConnection): Promise<void> {
-  await connection.closed();
-}
-
 async function open(
   bootstrap: ProviderBootstrap,
   svid: Svid,
   operations: Readonly<Record<string, Operation>>,
-): Promise<NatsConnection> {
+): Promise<Served> {
   const { domain, name } = bootstrap;
   const tls = {
     ca: svid.bundlePem,
@@ -71,17 +85,25 @@ async function open(
     reconnect: false,
     tls,
   });
-  connection.subscribe(`gb.provider.${domain}.*.*`, {
+  const underWay = new Set<Promise<void>>();
+  const subscription = connection.subscribe(`gb.provider.${domain}.*.*`, {
     queue: domain,
     callback: (error, message) => {
-      if (error === null) void answer(message, operations);
+      if (error !== null) return;
+      const answered = answer(message, operations)
+        .then((text) => {
+          // Gone with its certificate or its server: the caller has heard that the outcome is unknown.
+          if (!connection.isClosed()) message.respond(text);
+        })
+        .finally(() => underWay.delete(answered));
+      underWay.add(answered);
     },
   });
   await connection.flush();
-  return connection;
+  return { connection, subscription, underWay };
 }
 
-async function answer(message: Msg, operations: Readonly<Record<string, Operation>>): Promise<void> {
+async function answer(message: Msg, operations: Readonly<Record<string, Operation>>): Promise<string> {
   const [, , , operation = '', session = ''] = message.subject.split('.');
   const run = Object.hasOwn(operations, operation) ? operations[operation] : undefined;
   let reply: object;
@@ -96,12 +118,7 @@ async function answer(message: Msg, operations: Readonly<Record<string, Operatio
         : { ok: false, error: { code: 'failed', message: 'The operation failed.' } };
   }
   const text = JSON.stringify(reply);
-  message.respond(
-    Buffer.byteLength(text) <= maxReply
-      ? text
-      : JSON.stringify({
-          ok: false,
-          error: { code: 'too-large', message: 'The answer is larger than the bus carries.' },
-        }),
-  );
+  if (Buffer.byteLength(text) <= maxReply) return text;
+  const error = { code: 'too-large', message: 'The answer is larger than the bus carries.' };
+  return JSON.stringify({ ok: false, error });
 }

@@ -71,7 +71,9 @@ export class ProviderHost {
           // What it was is void before another one takes its place.
           await options.authority
             .revoke(identityOf(options))
-            .catch((error: unknown) => options.log(`the ${options.domain} provider could not be revoked`, error));
+            .catch((error: unknown) =>
+              options.log(`the ${options.domain} provider could not be revoked`, error),
+            );
         },
         log: options.log,
       }),
@@ -172,11 +174,16 @@ async function commandOf(options: ProviderHostOptions, node: string): Promise<Fo
   };
 }
 
-async function started(forwarder: ChildProcess, sandbox: RunningSandbox, command: ForwarderStart): Promise<void> {
+async function started(
+  forwarder: ChildProcess,
+  sandbox: RunningSandbox,
+  command: ForwarderStart,
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      const fail = (detail: string): void => reject(new GloveboxError('GB_UPSTREAM_FAILED', { what: 'A provider', detail }));
+      const fail = (detail: string): void =>
+        reject(new GloveboxError('GB_UPSTREAM_FAILED', { what: 'A provider', detail }));
       timer = setTimeout(() => fail('it did not start in time'), limits.providerStart.value);
       forwarder.on('message', (message) => {
         const report = forwarderReport.safeParse(message);

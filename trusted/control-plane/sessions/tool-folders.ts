@@ -4,7 +4,7 @@ import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { contains } from './workspace.ts';
 
 /** Folders of a home that hold keys or logins, or lead to them: never shown to a sandbox, nor anything that holds them. */
-const credentialFolders = [
+export const credentialFolders = [
   '.ssh',
   '.gnupg',
   '.aws',

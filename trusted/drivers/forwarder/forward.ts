@@ -10,7 +10,11 @@ const lineLength = 2000;
  * Carries a provider's connections to the two places that it may speak to. TLS is end to end, so what passes here cannot be
  * read or changed; all that the forwarder decides is that a tunnel leads where it was told, and nowhere else (R16).
  */
-export function forward(link: Socket, start: ForwarderStart, report: (report: ForwarderReport) => void): void {
+export function forward(
+  link: Socket,
+  start: ForwarderStart,
+  report: (report: ForwarderReport) => void,
+): void {
   const output: Promise<void>[] = [];
   const say = fewLines(report);
   const server = new LinkServer(link, {
@@ -22,7 +26,9 @@ export function forward(link: Socket, start: ForwarderStart, report: (report: Fo
         case 'exited': {
           const how = String(event.signal ?? event.code ?? 'unknown');
           // Its last words, which say why, may still be on their way.
-          void Promise.all(output).then(() => report({ type: 'ended', detail: `its program ended (${how})` }));
+          void Promise.all(output).then(() =>
+            report({ type: 'ended', detail: `its program ended (${how})` }),
+          );
           return;
         }
         case 'failed':
@@ -90,6 +96,9 @@ function fewLines(report: (report: ForwarderReport) => void): (text: string) => 
     said += 1;
     if (text === '' || said > limits.providerLines.value + 1) return;
     const cut = said > limits.providerLines.value;
-    report({ type: 'line', text: cut ? 'it says more than is kept; the rest of this minute is dropped' : text.slice(0, lineLength) });
+    report({
+      type: 'line',
+      text: cut ? 'it says more than is kept; the rest of this minute is dropped' : text.slice(0, lineLength),
+    });
   };
 }

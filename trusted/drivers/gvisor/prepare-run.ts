@@ -1,13 +1,17 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { GloveboxError } from '../../../pure/contracts/index.ts';
 import {
   assertFloor,
   compileOciSpec,
+  isPlainRelative,
+  providerPath,
   type SpecHost,
   type SpecWorkspace,
 } from '../../../pure/compile/index.ts';
 import type { SandboxRequest } from '../port.ts';
-import { exists, type HostView } from './host-view.ts';
+import type { HostView } from './host-view.ts';
+import { rootPlace } from './launch.ts';
 import { diskShares, type GvisorSettings, type RunFolder } from './settings.ts';
 
 const insideRoot = [
@@ -24,32 +28,53 @@ const insideRoot = [
   'var',
 ];
 
-/** The folders of a run, its certificates and files; everything that the spec will name exists after this. */
-export async function makeRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): Promise<void> {
-  await mkdir(run.path, { mode: 0o700 });
+/**
+ * The folders of a run, its certificates and files; everything that the spec will name exists after this. Synchronous:
+ * some forty calls of microseconds each, which would cost more as a queue for the thread pool, before every start.
+ */
+export function makeRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): void {
+  // runsc's processes are others than this one: what they pass through is open to them, whatever the umask was.
+  const umask = process.umask(0o022);
+  try {
+    mkdirSync(run.path, { mode: 0o700 });
+    fillRunFolder(run, request, view);
+  } finally {
+    process.umask(umask);
+  }
+}
+
+function fillRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): void {
   const below = [
-    ...['lower', 'changes', 'hide', 'merged', 'disk/tmp', 'disk/home', 'empty-folder', 'home', 'runsc'],
+    ...['hide', 'merged', 'disk/tmp', 'disk/home', 'empty-folder', 'home', 'runsc'],
     ...[...insideRoot, ...view.folders, ...request.toolFolders].map((path) => join('root', path)),
   ];
-  for (const path of below) await mkdir(join(run.path, path), { recursive: true, mode: 0o755 });
-  await Promise.all([
-    ...view.links.map((link) => symlink(link.target, join(run.root, link.path))),
-    symlink('../tmp', join(run.root, 'var/tmp')),
-    writeFile(join(run.root, 'opt/glovebox/init'), ''),
-    ...(homeSeeded(request) ? [mkdir(join(run.root, 'opt/glovebox/home'))] : []),
-    writeFile(join(run.path, 'empty-file'), ''),
-    writeFile(join(run.path, 'ca.crt'), view.certificates + request.caPem, { mode: 0o644 }),
-    ...Object.entries(request.homeFiles).map(([path, text]) => writeSeed(join(run.path, 'home'), path, text)),
-  ]);
+  for (const path of below) mkdirSync(join(run.path, path), { recursive: true, mode: 0o755 });
+  for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
+  symlinkSync('../tmp', join(run.root, 'var/tmp'));
+  writeFileSync(join(run.root, 'opt/glovebox/init'), '');
+  if (homeSeeded(request)) mkdirSync(join(run.root, 'opt/glovebox/home'));
+  if (request.program !== undefined) placeProgram(run, request.program);
+  writeFileSync(join(run.path, 'empty-file'), '');
+  writeFileSync(join(run.path, 'ca.crt'), view.certificates + request.caPem, { mode: 0o644 });
+  for (const [path, text] of Object.entries(request.homeFiles)) {
+    if (!isPlainRelative(path))
+      throw new GloveboxError('GB_INPUT_INVALID', { what: 'home file', detail: path });
+    const file = join(run.path, 'home', path);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+    writeFileSync(file, text, { mode: 0o644 });
+  }
 }
 
 const homeSeeded = (request: SandboxRequest): boolean => Object.keys(request.homeFiles).length > 0;
 
-async function writeSeed(folder: string, path: string, text: string): Promise<void> {
-  const file = join(folder, path);
-  await mkdir(dirname(file), { recursive: true, mode: 0o755 }).catch(exists);
-  await writeFile(file, text, { mode: 0o644 });
+/** A copy: a build that goes on beside it changes nothing here, and its mode is not left to who installed Glovebox. */
+function placeProgram(run: RunFolder, program: string): void {
+  copyFileSync(program, programOf(run));
+  chmodSync(programOf(run), 0o644);
+  writeFileSync(join(run.root, providerPath), '');
 }
+
+const programOf = (run: RunFolder): string => join(run.path, 'provider.mjs');
 
 export interface SpecInputs {
   readonly settings: GvisorSettings;
@@ -61,7 +86,7 @@ export interface SpecInputs {
 }
 
 /** Two locks: the compiler, and right before the file is written a guard that reads the result anew [R24]. */
-export async function writeSpec(inputs: SpecInputs): Promise<void> {
+export function writeSpec(inputs: SpecInputs): void {
   const { run, request } = inputs;
   const disk = (name: 'tmp' | 'home'): { source: string; bytes: number } => ({
     source: join(run.path, 'disk', name),
@@ -74,10 +99,11 @@ export async function writeSpec(inputs: SpecInputs): Promise<void> {
       tier: request.tier,
       toolFolders: request.toolFolders,
       folders: request.folders,
+      ...(request.program === undefined ? {} : { program: programOf(run) }),
       ...(inputs.workspace === undefined ? {} : { workspace: inputs.workspace }),
     },
     {
-      root: run.root,
+      root: inputs.ids.kind === 'root' ? rootPlace : run.root,
       view: inputs.view.folders,
       etc: inputs.view.etc,
       caBundle: join(run.path, 'ca.crt'),
@@ -92,5 +118,5 @@ export async function writeSpec(inputs: SpecInputs): Promise<void> {
   );
   const text = JSON.stringify(spec);
   assertFloor(JSON.parse(text), request.role);
-  await writeFile(run.config, text, { mode: 0o600, flag: 'wx' });
+  writeFileSync(run.config, text, { mode: 0o600, flag: 'wx' });
 }

@@ -27,7 +27,11 @@ function world(answers: readonly (GloveboxError | Buffer)[]): {
     now += ms;
     return Promise.resolve();
   };
-  return { provider: waitingProvider(inner, { now: () => now, delay }), asked: () => asked, waited: () => now };
+  return {
+    provider: waitingProvider(inner, { now: () => now, delay }),
+    asked: () => asked,
+    waited: () => now,
+  };
 }
 
 describe('a call to a provider that is not there yet', () => {

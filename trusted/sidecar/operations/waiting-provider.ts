@@ -8,7 +8,10 @@ const pause = 100;
  * A provider starts beside everything else, and starts again when it died: a call that nobody was there to take waits a
  * little for it. Only what surely reached nobody is sent again; an outcome that is unknown is never repeated (R42).
  */
-export function waitingProvider(provider: ProviderPort, runtime: Pick<Runtime, 'now' | 'delay'>): ProviderPort {
+export function waitingProvider(
+  provider: ProviderPort,
+  runtime: Pick<Runtime, 'now' | 'delay'>,
+): ProviderPort {
   return {
     undelivered: (error) => provider.undelivered(error),
     request: async (domain, operation, payload) => {
