@@ -17,6 +17,7 @@ type Call =
   | { op: 'limits' | 'kill' | 'ended' | 'stop'; sandbox: string }
   | { op: 'reap'; keep: string[] }
   | { op: 'prepare'; tier: Tier }
+  | { op: 'close' }
   | { op: 'openChanges'; stateFolder: string }
   | { op: 'removeChanges'; stateFolder: string };
 
@@ -113,6 +114,7 @@ async function answer(call: Call): Promise<unknown> {
     return { pid: sandbox.pid, hidden: sandbox.hidden };
   }
   if (call.op === 'reap') return driver.reap(new Set(call.keep as SandboxId[]));
+  if (call.op === 'close') return driver.close();
   if (call.op === 'prepare') return driver.prepare(call.tier);
   if (call.op === 'openChanges') return (await driver.openChanges(call.stateFolder))?.upper;
   if (call.op === 'removeChanges') return driver.removeChanges(call.stateFolder);

@@ -62,9 +62,12 @@ describe.each(modes)('limits as %s', (mode) => {
     expect(await fill('/workspace/small', 16)).toMatchObject({ code: 0 });
     const request = world.staged(world.makeFolder('project'), { tier: small });
     await world.start(request);
-    const outcome = await world.sh(request, 'dd if=/dev/zero of=/workspace/big bs=1M count=100; sleep 30');
+    const outcome = await world.sh(
+      request,
+      'dd if=/dev/zero of=/workspace/big bs=1M count=100; [ $? = 0 ] && sleep 30',
+    );
     if (mode === 'root') {
-      await world.kill(request);
+      expect(await world.kill(request)).toMatchObject({ reason: 'killed' });
       expect(outcome.stderr).toContain('No space left on device');
     } else {
       expect(outcome).toMatchObject({ type: 'ended', reason: 'disk' });

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { tiers } from '../../pure/contracts/index.ts';
 import { findRunsc, modes, userId, World } from './driver-world.ts';
 
 const runsc = findRunsc();
@@ -22,14 +23,19 @@ function processesOf(world: World): { pid: number; uid: number; args: string }[]
     });
 }
 
-const mountsOf = (world: World): string[] =>
-  readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes(world.settings.folder));
+/** Loop devices of this world, but for the one that is kept ready for the next start. */
 const loopsOf = (world: World): string[] =>
   execFileSync('losetup', ['-a'], { encoding: 'utf8' })
     .split('\n')
-    .filter((line) => line.includes(world.folder));
+    .filter((line) => line.includes(world.folder) && !line.includes('/driver/spare/'))
+    .map((line) => line.slice(0, line.indexOf(':')));
+const mountsOf = (world: World): string[] =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter(
+      (line) =>
+        line.includes(`${world.settings.folder}/run`) || loopsOf(world).some((loop) => line.includes(loop)),
+    );
 const cgroupsOf = (id: string): string[] =>
   ['memory', 'cpu', 'pids', 'unified', '.']
     .map((name) => `/sys/fs/cgroup/${name}/glovebox/${id}`)
@@ -105,6 +111,18 @@ describe.each(modes)('what a sandbox leaves, as %s', (mode) => {
     expect(await world.reap([request.sandboxId])).toMatchObject({ sandboxes: [] });
     expect(await world.sh(request, 'echo alive')).toMatchObject({ stdout: 'alive\n' });
     await world.kill(request);
+  });
+
+  test('[R26] a driver that closes gives back what it had prepared', async () => {
+    await world.call({ op: 'prepare', tier: tiers.starter });
+    const mounted = (): number =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(world.settings.folder)).length;
+    expect(mounted()).toBe(mode === 'root' ? 1 : 0);
+    await world.call({ op: 'close' });
+    expect(mounted()).toBe(0);
+    await world.killHost();
   });
 
   test('[R48] credential files are hidden in a staged workspace, unless the policy shows them; the agent may make its own', async () => {

@@ -158,7 +158,10 @@ export class World {
   async #startHost(): Promise<ChildProcess> {
     const host = fork(join(import.meta.dirname, 'driver-host.ts'), [JSON.stringify(this.settings)], {
       execArgv: ['--import', 'tsx'],
-      env: { PATH: process.env['PATH'] ?? '', HOME: this.makeFolder('home') },
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: this.makeFolder('home'),
+      },
       ...(asRoot && this.mode === 'user' ? { uid: userId, gid: userId } : {}),
     });
     return new Promise((resolve, reject) => {

@@ -1,164 +1,198 @@
-import { chmod, chown, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
-import { absent } from './host-view.ts';
+import { absent, exists } from './host-view.ts';
 import { runCommand } from './run-command.ts';
 
 /**
  * Where the staged changes of a workspace live. As root in `<state folder>/changes.ext4`, a file system of the tier's
  * size in a file, mounted below the driver's folder while somebody uses it: the disk limit is the kernel's. A user
  * cannot mount one: there they live in `<state folder>/changes`, and a watch ends a session that exceeds its tier.
+ *
+ * Another sandbox's mount namespace may still hold a copy of a mount that was taken away here; mount(8) then takes the
+ * loop device that exists, so one image never gets two file systems over it.
  */
 export interface ChangesDisk {
+  /** Holds `upper` and `work`. */
   readonly folder: string;
   readonly upper: string;
   readonly bounded: boolean;
   close(): Promise<void>;
 }
 
+interface Mounted {
+  readonly folder: string;
+  readonly image: string;
+}
+
+interface Held {
+  users: number;
+  readonly mounted: Promise<Mounted>;
+}
+
 export class ChangesDisks {
-  readonly #spares: string;
+  readonly #spareFolder: string;
   readonly #mounts: string;
   readonly #asRoot: boolean;
-  readonly #open = new Map<string, { users: number; ready: Promise<void> }>();
-  readonly #making = new Map<number, Promise<void>>();
+  #closed = false;
+  /** By state folder. */
+  readonly #held = new Map<string, Held>();
+  /** By size: formatted and mounted ahead, so that a start waits for neither. */
+  readonly #spares = new Map<number, Promise<Mounted>>();
 
   constructor(folder: string, asRoot: boolean) {
-    this.#spares = join(folder, 'spare');
+    this.#spareFolder = join(folder, 'spare');
     this.#mounts = join(folder, 'changes');
     this.#asRoot = asRoot;
   }
 
-  /** Makes what is missing, and mounts it as root. The owner is the workspace's: what is made there belongs to it. */
-  async create(stateFolder: string, bytes: number, like: string): Promise<ChangesDisk> {
-    if (this.#asRoot && (await stat(imageOf(stateFolder)).catch(absent)) === undefined)
-      await this.#takeSpare(bytes, imageOf(stateFolder));
-    const disk = await this.#use(stateFolder);
-    const owner = await stat(like);
-    await mkdir(disk.upper, { mode: 0o700 }).catch(() => undefined);
-    await mkdir(join(disk.folder, 'work'), { mode: 0o700 }).catch(() => undefined);
+  /** The disk of a session that starts. What is made at its top belongs to the workspace's owner. */
+  async create(stateFolder: string, bytes: number, workspace: string): Promise<ChangesDisk> {
+    const disk = await this.#hold(stateFolder, () => this.#make(stateFolder, bytes));
+    const owner = await stat(workspace);
     if (this.#asRoot) await chown(disk.upper, owner.uid, owner.gid);
     await chmod(disk.upper, owner.mode & 0o777);
     return disk;
   }
 
-  /** For reading the changes of a session that may have ended. */
+  /** For reading the changes of a session, running or ended. */
   async open(stateFolder: string): Promise<ChangesDisk | undefined> {
     const kept = this.#asRoot ? imageOf(stateFolder) : join(stateFolder, 'changes/upper');
     if ((await stat(kept).catch(absent)) === undefined) return undefined;
-    return this.#use(stateFolder);
+    return this.#hold(stateFolder, () => this.#mount(imageOf(stateFolder), stateFolder));
   }
 
   async remove(stateFolder: string): Promise<void> {
-    if (this.#asRoot) await unmountAll(this.#folderOf(stateFolder));
+    const held = this.#held.get(stateFolder);
+    this.#held.delete(stateFolder);
+    if (held !== undefined) await this.#unmount((await held.mounted).folder);
     await rm(imageOf(stateFolder), { force: true });
-    await rm(this.#folderOf(stateFolder), { recursive: true, force: true });
+    await rm(join(stateFolder, 'changes'), { recursive: true, force: true });
   }
 
-  /** Unmounts what a process that died had mounted. */
+  /** Unmounts what a process that died had mounted, and removes its spares. Call before the first start. */
   async reap(): Promise<number> {
-    const left = (await mountsBelow(this.#mounts)).filter((mounted) => !this.#open.has(mounted));
-    for (const mounted of left) await runCommand('umount', ['--', mounted]);
+    const mine = await Promise.all([
+      ...[...this.#held.values()].map(({ mounted }) => mounted),
+      ...this.#spares.values(),
+    ]);
+    const inUse = new Set(mine.map(({ folder }) => folder));
+    const left = (await mountsBelow(this.#mounts)).filter((mounted) => !inUse.has(mounted));
+    for (const folder of left) await this.#unmount(folder);
+    const images = new Set(mine.map(({ image }) => image));
+    for (const name of (await readdir(this.#spareFolder).catch(absent)) ?? [])
+      if (!images.has(join(this.#spareFolder, name)))
+        await rm(join(this.#spareFolder, name), { force: true });
     return left.length;
   }
 
-  #folderOf(stateFolder: string): string {
-    if (!this.#asRoot) return join(stateFolder, 'changes');
-    return join(this.#mounts, createHash('sha256').update(stateFolder).digest('hex').slice(0, 32));
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const [bytes, spare] of [...this.#spares]) {
+      this.#spares.delete(bytes);
+      const { folder, image } = await spare;
+      await this.#unmount(folder);
+      await rm(image, { force: true });
+    }
   }
 
-  /** One formatted image of this size is kept ahead: a start does not wait for mkfs. */
   async prepare(bytes: number): Promise<void> {
-    if (!this.#asRoot) return;
-    const spare = this.#spareOf(bytes);
-    if ((await stat(spare).catch(absent)) !== undefined) return;
-    let making = this.#making.get(bytes);
-    if (making === undefined) {
-      making = this.#format(bytes, spare).finally(() => this.#making.delete(bytes));
-      this.#making.set(bytes, making);
+    if (!this.#asRoot || this.#closed) return;
+    let spare = this.#spares.get(bytes);
+    if (spare === undefined) {
+      spare = this.#makeSpare(bytes);
+      this.#spares.set(bytes, spare);
+      spare.catch(() => this.#spares.delete(bytes));
     }
-    await making;
+    await spare;
   }
 
-  async #use(stateFolder: string): Promise<ChangesDisk> {
-    const folder = this.#folderOf(stateFolder);
+  async #make(stateFolder: string, bytes: number): Promise<Mounted> {
+    const image = imageOf(stateFolder);
+    if (!this.#asRoot || (await stat(image).catch(absent)) !== undefined)
+      return this.#mount(image, stateFolder);
+    const ready = this.#spares.get(bytes);
+    // Out of the map before anything is awaited: one spare for exactly one of several starts.
+    this.#spares.delete(bytes);
+    const spare = await (ready ?? this.#makeSpare(bytes));
+    await rename(spare.image, image);
+    return { ...spare, image };
+  }
+
+  async #makeSpare(bytes: number): Promise<Mounted> {
+    await mkdir(this.#spareFolder, { recursive: true, mode: 0o700 });
+    const image = join(this.#spareFolder, `${randomUUID()}.ext4`);
+    await writeFile(image, '', { mode: 0o600 });
+    await truncate(image, bytes);
+    const options = ['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1,root_owner=0:0'];
+    await runCommand('mkfs.ext4', [...options, image]);
+    return this.#mount(image, '');
+  }
+
+  async #mount(image: string, stateFolder: string): Promise<Mounted> {
+    const folder = this.#asRoot ? join(this.#mounts, randomUUID()) : join(stateFolder, 'changes');
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    let entry = this.#open.get(folder);
-    if (entry === undefined) {
-      entry = {
-        users: 0,
-        ready: this.#asRoot ? mountImage(imageOf(stateFolder), folder) : Promise.resolve(),
-      };
-      this.#open.set(folder, entry);
-    }
-    entry.users += 1;
-    const held = entry;
+    if (this.#asRoot) await runCommand('mount', ['-o', 'loop,nosuid,nodev,discard', '--', image, folder]);
+    for (const name of ['upper', 'work']) await mkdir(join(folder, name), { mode: 0o700 }).catch(exists);
+    return { folder, image };
+  }
+
+  async #hold(stateFolder: string, make: () => Promise<Mounted>): Promise<ChangesDisk> {
+    const held = this.#held.get(stateFolder) ?? { users: 0, mounted: make() };
+    this.#held.set(stateFolder, held);
+    held.users += 1;
+    let mounted: Mounted;
     try {
-      await entry.ready;
+      mounted = await held.mounted;
     } catch (error) {
-      this.#open.delete(folder);
+      this.#held.delete(stateFolder);
       throw error;
     }
     let closed = false;
     return {
-      folder,
-      upper: join(folder, 'upper'),
+      folder: mounted.folder,
+      upper: join(mounted.folder, 'upper'),
       bounded: this.#asRoot,
       close: async () => {
         if (closed) return;
         closed = true;
         held.users -= 1;
-        if (held.users > 0) return;
-        this.#open.delete(folder);
-        if (this.#asRoot) await unmountAll(folder);
+        if (held.users > 0 || this.#held.get(stateFolder) !== held) return;
+        this.#held.delete(stateFolder);
+        await this.#unmount(mounted.folder);
       },
     };
   }
 
-  #spareOf = (bytes: number): string => join(this.#spares, `${bytes}.ext4`);
-
-  /** A rename gives the spare to exactly one of several starts. */
-  async #takeSpare(bytes: number, image: string): Promise<void> {
-    await this.prepare(bytes);
-    try {
-      await rename(this.#spareOf(bytes), image);
-    } catch {
-      await this.#format(bytes, image);
-    }
-  }
-
-  async #format(bytes: number, path: string): Promise<void> {
-    await mkdir(this.#spares, { recursive: true, mode: 0o700 });
-    const made = join(this.#spares, `making-${randomUUID()}`);
-    await writeFile(made, '', { mode: 0o600 });
-    await truncate(made, bytes);
-    const options = ['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=1,root_owner=0:0'];
-    await runCommand('mkfs.ext4', [...options, made]);
-    await rename(made, path);
+  async #unmount(folder: string): Promise<void> {
+    if (!this.#asRoot) return;
+    await runCommand('umount', ['--', folder]);
+    await rmdir(folder);
   }
 }
 
 const imageOf = (stateFolder: string): string => join(stateFolder, 'changes.ext4');
 
-async function mountImage(image: string, folder: string): Promise<void> {
-  if ((await mountsBelow(folder)).includes(folder)) return;
-  await runCommand('mount', ['-o', 'loop,nosuid,nodev,discard', '--', image, folder]);
-}
-
-async function unmountAll(folder: string): Promise<void> {
-  for (const mounted of await mountsBelow(folder)) await runCommand('umount', ['--', mounted]);
-}
-
 /** Mount points at or below a folder, innermost first. */
 export async function mountsBelow(folder: string): Promise<string[]> {
   const table = await readFile('/proc/self/mountinfo', 'utf8');
+  const unescape = (text: string): string =>
+    text.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
   return table
     .split('\n')
-    .map((line) =>
-      (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, octal: string) =>
-        String.fromCharCode(parseInt(octal, 8)),
-      ),
-    )
+    .map((line) => unescape(line.split(' ')[4] ?? ''))
     .filter((path) => path === folder || path.startsWith(`${folder}/`))
     .reverse();
 }

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Socket } from 'node:net';
 import type { ChildProcess } from 'node:child_process';
 import { GloveboxError, type SandboxId, type Tier } from '../../../pure/contracts/index.ts';
@@ -9,8 +9,8 @@ import type { OpenChanges, ReapReport, RunningSandbox, SandboxDriver, SandboxReq
 import { makeCgroup, planCgroups, type CgroupPlan } from './cgroups.ts';
 import { ChangesDisks, type ChangesDisk } from './changes-disk.ts';
 import { findCredentialFiles, masksOf, writeHidingLayer } from './credential-walk.ts';
-import { readHostView, type HostView } from './host-view.ts';
-import { launch } from './launch.ts';
+import { exists, readHostView, type HostView } from './host-view.ts';
+import { launch, rootPlace } from './launch.ts';
 import { makeRunFolder, writeSpec } from './prepare-run.ts';
 import { reap } from './reap.ts';
 import { GvisorSandbox } from './sandbox.ts';
@@ -25,12 +25,24 @@ interface Host {
 
 export async function createGvisorDriver(settings: GvisorSettings): Promise<SandboxDriver> {
   await mkdir(join(settings.folder, 'run'), { recursive: true, mode: 0o700 });
+  if (process.geteuid?.() === 0) await makeRootPlace();
   const [view, cgroups, dentries] = await Promise.all([
     readHostView(settings.folder, settings.view),
     planCgroups(),
     dentryCache(),
   ]);
   return new GvisorDriver(settings, { view, cgroups, dentries });
+}
+
+/** An empty mount point that everybody may pass through and nobody but root may change. */
+async function makeRootPlace(): Promise<void> {
+  for (const path of [dirname(rootPlace), rootPlace]) {
+    await mkdir(path).catch(exists);
+    const found = await lstat(path);
+    if (!found.isDirectory() || found.uid !== 0)
+      throw new GloveboxError('GB_SANDBOX_START', { detail: `${path} is not a folder of root` });
+    await chmod(path, 0o755);
+  }
 }
 
 class GvisorDriver implements SandboxDriver {
@@ -52,23 +64,29 @@ class GvisorDriver implements SandboxDriver {
   }
 
   async start(request: SandboxRequest): Promise<RunningSandbox> {
+    if (this.#running.has(request.sandboxId))
+      throw new GloveboxError('GB_SANDBOX_START', { detail: 'a sandbox of this id runs already' });
+    this.#running.add(request.sandboxId);
     const run = runFolder(this.#settings.folder, request.sandboxId);
     const { workspace } = request;
     const undo: (() => Promise<unknown>)[] = [];
     try {
-      // These wait for the disk and for children, not for one another.
-      const [, hidden, changes, cgroup, owner] = await Promise.all([
-        makeRunFolder(run, request, this.#host.view),
+      makeRunFolder(run, request, this.#host.view);
+      // These wait for the disk and for children, not for one another. All are waited for before one's failure counts:
+      // what still goes on could not be undone.
+      const steps = [
         workspace === undefined ? [] : findCredentialFiles(workspace.folder, workspace.show),
         this.#openChangesDisk(request, undo),
         makeCgroup(this.#host.cgroups, request.sandboxId, request.tier),
         workspaceOwner(request),
-      ]);
+      ] as const;
+      await Promise.allSettled(steps);
+      const [hidden, changes, cgroup, owner] = await Promise.all(steps);
       undo.push(async () => cgroup.remove());
       if (changes !== undefined && workspace !== undefined)
         await writeHidingLayer(`${run.path}/hide`, workspace.folder, hidden);
       const ids = this.#ids(owner);
-      await writeSpec({
+      writeSpec({
         settings: this.#settings,
         run,
         request,
@@ -99,13 +117,13 @@ class GvisorDriver implements SandboxDriver {
         changes,
         hidden,
       });
-      this.#running.add(request.sandboxId);
       void sandbox.ended.then(() => this.#running.delete(request.sandboxId));
       if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
       if (changes?.bounded === true) void this.prepare(request.tier).catch(() => undefined);
       return sandbox;
     } catch (error) {
       for (const step of undo.reverse()) await step().catch(() => undefined);
+      this.#running.delete(request.sandboxId);
       await reap(this.#settings, new Set(), [request.sandboxId]).catch(() => undefined);
       throw error;
     }
@@ -117,6 +135,10 @@ class GvisorDriver implements SandboxDriver {
     for (const path of etc.map((name) => join(this.#settings.folder, name)))
       if (path !== this.#host.view.etc) await rm(path, { recursive: true, force: true });
     return { ...report, mounts: report.mounts + (await this.#disks.reap()) };
+  }
+
+  async close(): Promise<void> {
+    await this.#disks.close();
   }
 
   async openChanges(stateFolder: string): Promise<OpenChanges | undefined> {

@@ -1,16 +1,14 @@
 import {
-  chmod,
-  copyFile,
-  cp,
-  lstat,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  readlink,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** The host's folders that a sandbox sees read-only, and the links between them. Looked at once a process. */
@@ -35,32 +33,38 @@ export async function readHostView(folder: string, chosen: readonly string[] | u
   for (const entry of await readdir('/opt', { withFileTypes: true }).catch(() => []))
     if (entry.isDirectory() && entry.name !== 'glovebox') folders.push(`/opt/${entry.name}`);
   const view = chosen ?? folders;
-  return { folders: view, links, etc: await writeEtc(folder), certificates: await hostCertificates() };
+  return { folders: view, links, etc: writeEtc(folder), certificates: await hostCertificates() };
 }
 
 /**
  * A synthetic /etc: what programs need to start and to find names, and nothing that says who uses this machine. Copied
  * from the host are only files that packages install and that hold no accounts, hosts or keys.
  */
-async function writeEtc(folder: string): Promise<string> {
+function writeEtc(folder: string): string {
   // Made anew at each start of the driver, beside the old one: a sandbox that still runs keeps what it has mounted.
-  const etc = await mkdtemp(join(folder, 'etc-'));
-  await chmod(etc, 0o755);
-  await mkdir(join(etc, 'ssl/certs'), { recursive: true, mode: 0o755 });
-  for (const [name, text] of Object.entries(etcFiles))
-    await writeFile(join(etc, name), text, { mode: 0o644 });
-  await writeFile(join(etc, 'ssl/certs/ca-certificates.crt'), '', { mode: 0o644 });
-  for (const name of copiedFiles) {
-    await mkdir(join(etc, name, '..'), { recursive: true, mode: 0o755 });
-    await copyFile(`/etc/${name}`, join(etc, name)).catch(absent);
-    await chmod(join(etc, name), 0o644).catch(absent);
-  }
-  for (const name of ['alternatives', 'ld.so.conf.d'])
-    await cp(`/etc/${name}`, join(etc, name), { recursive: true, verbatimSymlinks: true }).catch(absent);
-  // Red Hat's path of the bundle, and OpenSSL's other name for it.
-  for (const [path, target] of Object.entries(certificateLinks)) {
-    await mkdir(join(etc, path, '..'), { recursive: true, mode: 0o755 });
-    await symlink(target, join(etc, path)).catch(exists);
+  const etc = mkdtempSync(join(folder, 'etc-'));
+  // Everybody may read it, whatever the umask was: runsc's processes are others than this one.
+  const umask = process.umask(0o022);
+  try {
+    chmodSync(etc, 0o755);
+    mkdirSync(join(etc, 'ssl/certs'), { recursive: true });
+    for (const [name, text] of Object.entries(etcFiles)) writeFileSync(join(etc, name), text);
+    writeFileSync(join(etc, 'ssl/certs/ca-certificates.crt'), '');
+    for (const name of copiedFiles) {
+      if (!existsSync(`/etc/${name}`)) continue;
+      copyFileSync(`/etc/${name}`, join(etc, name));
+      chmodSync(join(etc, name), 0o644);
+    }
+    for (const name of ['alternatives', 'ld.so.conf.d'])
+      if (existsSync(`/etc/${name}`))
+        cpSync(`/etc/${name}`, join(etc, name), { recursive: true, verbatimSymlinks: true });
+    // Red Hat's path of the bundle, and OpenSSL's other name for it.
+    for (const [path, target] of Object.entries(certificateLinks)) {
+      mkdirSync(join(etc, path, '..'), { recursive: true });
+      symlinkSync(target, join(etc, path));
+    }
+  } finally {
+    process.umask(umask);
   }
   return etc;
 }

@@ -26,17 +26,24 @@ export interface Launch {
  * (`nofollow`, since `off` follows what is there already, and is refused beside userxattr).
  * The parent is compared before anything is mounted: the death signal is not sent for a parent that died before.
  */
+/**
+ * As root, runsc's own processes have a host user that nobody is, and the state folder is closed to that: they reach the
+ * root file system here, in the sandbox's own mount namespace. All other sources runsc itself opens for them.
+ */
+export const rootPlace = '/run/glovebox/root';
+
 /** Exit status of the script when one of its own steps fails: above what a command may end with by itself. */
 export const launchFailed = 125;
 
 const script = `
 set -eu
 trap 'exit ${launchFailed}' EXIT
-parent=$1 run=$2 project=$3 changes=$4 overlay=$5; shift 5
+parent=$1 run=$2 place=$3 project=$4 changes=$5 overlay=$6; shift 6
 [ "$PPID" = "$parent" ]
 while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
 shift
 cd "$run"
+if [ -n "$place" ]; then mount --bind root "$place"; fi
 if [ -n "$overlay" ]; then
   exec 7< "$project" 8< "$changes"
   mount -t overlay -o "$overlay" overlay merged
@@ -66,6 +73,7 @@ export function launch(settings: GvisorSettings, request: Launch): ChildProcess 
       ...[
         String(process.pid),
         run.path,
+        request.asRoot ? rootPlace : '',
         request.staged?.project ?? '',
         request.staged?.changes ?? '',
         overlay,
