@@ -54,7 +54,7 @@ export class LiveSession {
     const { warm, activate, runtime, report, onError } = options;
     const { session, sandbox, self, trustDomain } = warm;
     const { policy } = activate;
-    const engine = CedarEngine.prepare(policy.cedar, policy.generation);
+    const engine = CedarEngine.prepare(policy.cedar, policy.generation, warm.cedar);
     const trail = new OperationTrail({ session, sandbox, store: warm.store, runtime });
     const shared = { session, turns: this.#turns, grants: this.#grants, trail, tools: policy.tools, runtime };
     const operations = new Operations({ ...shared, engine, provider: warm.provider });

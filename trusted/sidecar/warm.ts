@@ -24,6 +24,7 @@ import { BusConnection, isUndelivered, publishIntent } from '../bus/index.ts';
 import { TokenVerifier } from '../tokens/index.ts';
 import { joinWorkload, RouteClient } from '../workload-http/index.ts';
 import { ControlInbox } from './control-inbox.ts';
+import { loadCedar, type CedarLibrary } from './operations/cedar-engine.ts';
 import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
 import type { ProviderPort } from './operations/operations.ts';
 import { waitingProvider } from './operations/waiting-provider.ts';
@@ -42,6 +43,7 @@ export interface Warm {
   readonly self: SpiffeId;
   readonly trustDomain: TrustDomain;
   readonly authority: SessionAuthority;
+  readonly cedar: CedarLibrary;
   readonly verifier: TokenVerifier;
   readonly provider: ProviderPort;
   readonly store: (record: Uint8Array) => Promise<number>;
@@ -65,7 +67,8 @@ export async function warmUp(
   const trustDomain = asTrustDomain(bootstrap.trustDomain);
   const self = spiffeId(trustDomain, { kind: 'sidecar', session });
   const verifier = new TokenVerifier(publicKeysOf(bootstrap));
-  const [authority, identity] = await Promise.all([
+  const [cedar, authority, identity] = await Promise.all([
+    loadCedar(),
     SessionAuthority.create(session, runtime.now(), authorityLifetimeMs),
     joinWorkload({ ...bootstrap, trustDomain, expectedId: self }),
   ]);
@@ -108,6 +111,7 @@ export async function warmUp(
     self,
     trustDomain,
     authority,
+    cedar,
     verifier,
     provider: waitingProvider(
       {

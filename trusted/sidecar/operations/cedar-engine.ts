@@ -1,20 +1,26 @@
-import {
-  policySetTextToParts,
-  policyToJson,
-  preparsePolicySet,
-  statefulIsAuthorized,
-} from '@cedar-policy/cedar-wasm/nodejs';
+import { setFlagsFromString } from 'node:v8';
+import type * as Cedar from '@cedar-policy/cedar-wasm/nodejs';
 import { GloveboxError } from '../../../pure/contracts/index.ts';
-import { cedarRequest } from '../../../pure/compile/index.ts';
+import { cedarRequest, compileCedar } from '../../../pure/compile/index.ts';
 import type { PolicyEngine, PolicyQuestion, PolicyVerdict } from '../../../pure/policy/index.ts';
 
 /** What the decision takes of the library, so that a test can be the library that fails. */
-export interface CedarLibrary {
-  readonly preparsePolicySet: typeof preparsePolicySet;
-  readonly statefulIsAuthorized: typeof statefulIsAuthorized;
-}
+export type CedarLibrary = Pick<
+  typeof Cedar,
+  'policySetTextToParts' | 'policyToJson' | 'preparsePolicySet' | 'statefulIsAuthorized'
+>;
 
-const library: CedarLibrary = { preparsePolicySet, statefulIsAuthorized };
+/**
+ * The library, ready: loaded and run once, since its first decision takes 0.2 s. V8's optimising compiler takes 40 MB for this
+ * module and makes no decision faster that anybody would notice.
+ */
+export async function loadCedar(): Promise<CedarLibrary> {
+  setFlagsFromString('--liftoff-only');
+  const cedar = await import('@cedar-policy/cedar-wasm/nodejs');
+  const engine = CedarEngine.prepare(compileCedar({ allow: ['warm:up:/*'], ask: ['warm:up:/**'] }), 0, cedar);
+  await engine.decide({ sessionId: 'none', user: 'none', scope: 'warm:up:/a/b' });
+  return cedar;
+}
 
 /**
  * The embedded engine. A policy set is prepared once for each generation. An error in any diagnostics means deny: Cedar
@@ -29,9 +35,9 @@ export class CedarEngine implements PolicyEngine {
     this.#cedar = cedar;
   }
 
-  static prepare(text: string, generation: number, cedar: CedarLibrary = library): CedarEngine {
+  static prepare(text: string, generation: number, cedar: CedarLibrary): CedarEngine {
     const set = `generation-${generation}`;
-    const answer = cedar.preparsePolicySet(set, { staticPolicies: byId(text) });
+    const answer = cedar.preparsePolicySet(set, { staticPolicies: byId(text, cedar) });
     if (answer.type !== 'success') throw unusable(answer.errors[0]?.message ?? 'it cannot be parsed');
     return new CedarEngine(set, cedar);
   }
@@ -68,13 +74,13 @@ const failed: PolicyVerdict = { decision: 'deny', rule: 'engine.failed' };
 const nothing: PolicyVerdict = { decision: 'deny', rule: 'tools.none' };
 
 /** Policies under the names that they carry as `@id`, so that a decision can be traced to its line of the document. */
-function byId(text: string): Record<string, string> {
-  const parts = policySetTextToParts(text);
+function byId(text: string, cedar: CedarLibrary): Record<string, string> {
+  const parts = cedar.policySetTextToParts(text);
   if (parts.type !== 'success') throw unusable(parts.errors[0]?.message ?? 'it cannot be parsed');
   if (parts.policy_templates.length > 0) throw unusable('it holds a template');
   const named: Record<string, string> = {};
   for (const policy of parts.policies) {
-    const read = policyToJson(policy);
+    const read = cedar.policyToJson(policy);
     const id = read.type === 'success' ? read.json.annotations?.['id'] : undefined;
     if (typeof id !== 'string' || id === '' || Object.hasOwn(named, id))
       throw unusable('a policy has no name of its own');
