@@ -100,6 +100,8 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const { note, audit, store, folder } = ground;
   const host = new HostFitness(probe, store.waivers, audit, clock);
   const driver = onlyWhenFit(gvisor, async () => await host.requireFit());
+  // Registered before what uses it, so it ends after: disks made ahead are not left mounted.
+  undo.push(async () => await gvisor.close());
   await removeStaleSocket(socket);
   const changes = options.changesOf(driver, folder.sessions);
   const events = new EventHub();
@@ -148,6 +150,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
       await consents.endOf(session);
       await ground.revoke(spiffeId(trustDomain, { kind: 'sidecar', session }));
     },
+    settleIntents: ground.settleIntents,
     onError: (error, doing) => note(`${doing} failed`, error),
   });
   undo.push(async () => await sessions.close());
@@ -299,7 +302,7 @@ async function startProviders(
   undo: (() => unknown)[],
 ): Promise<void> {
   const { places, programs, home } = options;
-  const folders = await sharedFolders({ config: places.config, state: places.state, home });
+  const folders = await sharedFolders({ ...places, home });
   if (folders.length === 0) return;
   undo.push(
     startBeside({
