@@ -1,20 +1,15 @@
-import { auditText } from '../../pure/contracts/index.ts';
-import { AuditPublisher } from '../audit/index.ts';
+import { auditText, type SessionId } from '../../pure/contracts/index.ts';
+import { AuditPublisher, openIntentsOf, type AuditStore, type AuditWriter } from '../audit/index.ts';
 import type { BusConnection } from '../bus/index.ts';
 import type { AuditEvent, AuditTrail, Clock } from './ports.ts';
 import type { Ids } from './random-ids.ts';
 
 /** The control plane's own records, by the same way as everybody's: stored by JetStream before this resolves (R42). */
 export function auditTrail(bus: BusConnection, clock: Clock, ids: Ids): AuditTrail {
-  const publisher = new AuditPublisher({
-    bus,
-    component: 'control-plane',
-    newId: () => ids.token(),
-    now: () => new Date(clock.now()),
-  });
+  const publisher = publisherOf(bus, clock, ids);
   return {
     record: async (event: AuditEvent) => {
-      await publisher.event({
+      const { sequence } = await publisher.event({
         session: event.session,
         turn: event.turn ?? null,
         user: event.user ?? null,
@@ -28,6 +23,39 @@ export function auditTrail(bus: BusConnection, clock: Clock, ids: Ids): AuditTra
         ...(event.outcome === undefined ? {} : { outcome: event.outcome }),
         ...(event.detail === undefined ? {} : { detail: auditText(event.detail) }),
       });
+      return sequence;
     },
   };
 }
+
+/** `sequence`: of a record that is later than all of the session's sidecar. */
+export type SettleIntents = (session: SessionId, sequence: number) => Promise<void>;
+
+/**
+ * A session is over: what it began and did not report the end of is written down as unknown, and never repeated (R42). Its sidecar
+ * is gone, so no outcome can come any more.
+ */
+export function intentSettler(
+  bus: BusConnection,
+  clock: Clock,
+  ids: Ids,
+  writer: Pick<AuditWriter, 'caughtUp'>,
+  store: AuditStore,
+): SettleIntents {
+  const publisher = publisherOf(bus, clock, ids);
+  return async (session, sequence) => {
+    await writer.caughtUp(sequence);
+    for (const intent of await openIntentsOf(store, session)) {
+      const { version: _version, id, component: _component, kind: _kind, intent: _intent, time: _time, ...fields } = intent;
+      await publisher.outcome(id, { ...fields, outcome: 'unknown', detail: 'the session ended before its outcome was known' });
+    }
+  };
+}
+
+const publisherOf = (bus: BusConnection, clock: Clock, ids: Ids): AuditPublisher =>
+  new AuditPublisher({
+    bus,
+    component: 'control-plane',
+    newId: () => ids.token(),
+    now: () => new Date(clock.now()),
+  });

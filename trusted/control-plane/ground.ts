@@ -10,7 +10,7 @@ import { AuditWriter } from '../audit/index.ts';
 import { ConnectionRegistry, IdentityAuthority, SvidSource, systemClock } from '../identity/index.ts';
 import { lockState, openSqliteStore, openStateFolder, type StateFolder, type Store } from '../store/index.ts';
 import { RequestRate, serveRoutes, type RouteServer, type WorkloadHandlers } from '../workload-http/index.ts';
-import { auditTrail } from './audit-trail.ts';
+import { auditTrail, intentSettler, type SettleIntents } from './audit-trail.ts';
 import { BusHost } from './bus-host.ts';
 import { errorFacts, type Log } from './log.ts';
 import type { AuditTrail, Clock } from './ports.ts';
@@ -33,6 +33,8 @@ export interface Ground {
   readonly bus: BusHost;
   readonly audit: AuditTrail;
   readonly auditWriter: AuditWriter;
+  /** Writes down what a session that is over left open. */
+  readonly settleIntents: SettleIntents;
   /** Told of every record once it is in the store. */
   onRecord: (record: AuditRecord) => void;
   readonly note: (message: string, error?: unknown) => void;
@@ -108,6 +110,7 @@ export async function layGround(
     bus,
     audit,
     auditWriter,
+    settleIntents: intentSettler(bus.connection, clock, randomIds, auditWriter, store.audit),
     note,
     serveWorkloads: async (handlers: WorkloadHandlers<typeof workloadRoutes>) => {
       const server = await serveRoutes(

@@ -47,6 +47,7 @@ function world(change: { probe?: () => Promise<HostReport>; audit?: () => Promis
         await change.audit?.();
         steps.push(event.operation);
         records.push(event);
+        return records.length;
       },
     },
     { now: () => 0 },

@@ -93,8 +93,8 @@ export type AuditEvent = Pick<AuditRecord, 'operation' | 'decision' | 'rule'> &
   };
 
 export interface AuditTrail {
-  /** Resolves when the record is stored; GB_AUDIT_UNAVAILABLE otherwise. */
-  record(event: AuditEvent): Promise<void>;
+  /** Resolves with its place in the stream when the record is stored; GB_AUDIT_UNAVAILABLE otherwise. */
+  record(event: AuditEvent): Promise<number>;
 }
 
 /** The stored trail (trusted/audit). */

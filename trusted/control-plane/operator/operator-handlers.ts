@@ -36,7 +36,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
   const { sessions, consents, secrets, host, changes, presets, events, audit, auditReader } = parts;
   const sessionIdOf = async (text: string | undefined): Promise<SessionRecord['id'] | null> =>
     text === undefined ? null : (await sessions.find(text)).id;
-  const recorded = async (operation: string, user: UserId, detail: string, session: SessionRecord | null): Promise<void> =>
+  const recorded = async (operation: string, user: UserId, detail: string, session: SessionRecord | null): Promise<number> =>
     await audit.record({
       session: session?.id ?? 'system',
       operation,

@@ -20,6 +20,7 @@ import type {
   WorkspaceChanges,
   WorkspaceGuard,
 } from '../ports.ts';
+import type { SettleIntents } from '../audit-trail.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
 import type { ControlChannel } from './control-channel.ts';
@@ -37,6 +38,8 @@ export interface SessionRunOptions {
   readonly changes: WorkspaceChanges;
   /** Questions and grants of the session are void, its identities revoked. */
   readonly release: (session: SessionId) => Promise<void>;
+  /** What it began and did not finish is written down as unknown (R42). */
+  readonly settleIntents: SettleIntents;
   readonly onError: (error: unknown, doing: string) => void;
   readonly clock: Clock;
   readonly ids: Ids;
@@ -214,7 +217,7 @@ export class SessionRun {
     await step('waiting for a sidecar', async () => await this.#sidecarGone());
     await step('releasing a session', async () => await release(order.sessionId));
     await step('recording an end', async () => {
-      await audit.record({
+      const sequence = await audit.record({
         session: order.sessionId,
         sandbox: order.sandboxId,
         turn,
@@ -224,6 +227,7 @@ export class SessionRun {
         rule: `end.${this.record.reason ?? reason}`,
         detail: `exit code ${this.record.exitCode ?? 'none'}, signal ${this.record.exitSignal ?? 'none'}`,
       });
+      await this.#options.settleIntents(order.sessionId, sequence);
     });
     await step('writing an end', async () => {
       await life.apply({ type: 'removed', at: new Date(clock.now()).toISOString() });

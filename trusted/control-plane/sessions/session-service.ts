@@ -22,7 +22,7 @@ import { viewOf } from './session-view.ts';
 export interface SessionServiceOptions
   extends Pick<
     SessionRunOptions,
-    'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'onError' | 'clock'
+    'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
   > {
   readonly store: Pick<Store, 'sessions'>;
   readonly pool: Pick<SidecarPool, 'take' | 'fill'>;
@@ -242,8 +242,19 @@ export class SessionService {
         return true;
       });
       await store.sessions.note(record.id, { turnId: null, changes: kept ? 'kept' : 'none' });
+      await this.#options.release(record.id);
       const result = transition(record, { type: 'found-unfinished', at });
-      if (result.kind === 'moved') await store.sessions.move(record.id, record.state, result.life);
+      if (result.kind !== 'moved') continue;
+      const sequence = await this.#options.audit.record({
+        session: record.id,
+        sandbox: record.sandboxId,
+        user: record.user,
+        operation: 'session.end',
+        decision: 'allow',
+        rule: `end.${result.life.reason ?? 'daemon-died'}`,
+      });
+      await this.#options.settleIntents(record.id, sequence);
+      await store.sessions.move(record.id, record.state, result.life);
     }
     return left.length;
   }
