@@ -27,7 +27,7 @@ import {
  */
 export function compileOciSpec(request: SpecRequest, host: SpecHost): OciSpec {
   check(isId(String(request.sandboxId)), 'sandbox id');
-  const role = request.role;
+  const role: string = request.role;
   check(role === 'agent' || role === 'provider', 'role');
   checkTier(request.tier);
   const mounts = [

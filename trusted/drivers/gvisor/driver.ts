@@ -75,7 +75,7 @@ class GvisorDriver implements SandboxDriver {
       // These wait for the disk and for children, not for one another. All are waited for before one's failure counts:
       // what still goes on could not be undone.
       const steps = [
-        workspace === undefined ? [] : findCredentialFiles(workspace.folder, workspace.show),
+        workspace === undefined ? Promise.resolve([]) : findCredentialFiles(workspace.folder, workspace.show),
         this.#openChangesDisk(request, undo),
         makeCgroup(this.#host.cgroups, request.sandboxId, request.tier),
         workspaceOwner(request),
