@@ -48,7 +48,13 @@ export const operatorRoutes = defineRoutes({
     method: 'GET',
     path: '/v1/health',
     ...person,
-    response: z.object({ version: z.string(), pid: z.int(), startedAt: z.string() }),
+    response: z.object({
+      version: z.string(),
+      pid: z.int(),
+      startedAt: z.string(),
+      /** Sidecars that wait for a run: with none, the next run waits for one. */
+      warmSidecars: z.int(),
+    }),
   },
   host: { method: 'GET', path: '/v1/host', ...person, response: hostReport },
   waive: {

@@ -166,6 +166,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     ground,
     startedAt,
     sessions,
+    pool,
     consents,
     secrets,
     host,
@@ -182,6 +183,7 @@ interface OperatorSide {
   readonly ground: Ground;
   readonly startedAt: string;
   readonly sessions: SessionService;
+  readonly pool: SidecarPool;
   readonly consents: ConsentService;
   readonly secrets: SecretKeeper;
   readonly host: HostFitness;

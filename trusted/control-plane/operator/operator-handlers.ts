@@ -10,6 +10,7 @@ import type { AuditReader, AuditTrail, WorkspaceChanges } from '../ports.ts';
 import type { SecretKeeper } from '../secret-keeper.ts';
 import type { Presets } from '../sessions/presets.ts';
 import type { SessionService } from '../sessions/session-service.ts';
+import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
 import type { EventHub } from './event-hub.ts';
 import type { OperatorHandlers } from './handlers.ts';
 
@@ -18,6 +19,7 @@ export interface OperatorParts {
   readonly startedAt: string;
   readonly sessionsFolder: string;
   readonly sessions: SessionService;
+  readonly pool: Pick<SidecarPool, 'ready'>;
   readonly consents: ConsentService;
   readonly secrets: Pick<SecretKeeper, 'sealingKey' | 'list' | 'put' | 'remove'>;
   readonly host: HostFitness;
@@ -46,7 +48,12 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       user,
     });
   return {
-    health: async () => ({ version: parts.version, pid: process.pid, startedAt: parts.startedAt }),
+    health: async () => ({
+      version: parts.version,
+      pid: process.pid,
+      startedAt: parts.startedAt,
+      warmSidecars: parts.pool.ready,
+    }),
     host: async () => await host.refresh(),
     waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
     createSession: async ({ caller, body }) => await sessions.create(body, caller.user),
