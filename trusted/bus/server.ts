@@ -21,8 +21,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   readonly keys: BusPublicKeys;
   readonly svid: Svid;
-  /** Put before the command, to confine it (a mount namespace). */
-  readonly launcher?: readonly string[];
+  /** Makes the command a confined one: it needs its own folder, and no other. Signals have to reach the server itself. */
+  readonly confine?: (command: readonly [string, ...string[]], folder: string) => readonly string[];
   readonly onLog?: (line: string) => void;
 }
 
@@ -69,7 +69,8 @@ export class NatsServer {
         keys: options.keys,
       }),
     );
-    const command = [...(options.launcher ?? []), options.binary, '-c', config];
+    const plain = [options.binary, '-c', config] as const;
+    const command = options.confine?.(plain, folder) ?? plain;
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: '/usr/bin:/bin' },

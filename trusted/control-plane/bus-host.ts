@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { spiffeId, type SpiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
 import {
   AuthCallout,
@@ -7,12 +8,15 @@ import {
   NatsServer,
   publicKeys,
 } from '../bus/index.ts';
+import { jailedCommand } from '../drivers/index.ts';
 import { SvidSource, type IdentityAuthority } from '../identity/index.ts';
 import { Supervised } from './supervised.ts';
 
 export interface BusHostOptions {
   readonly natsServer: string;
   readonly folder: string;
+  /** An empty folder for the server's jail. */
+  readonly jail: string;
   readonly trustDomain: TrustDomain;
   readonly authority: IdentityAuthority;
   readonly controlPlane: SvidSource;
@@ -29,7 +33,12 @@ export class BusHost {
   readonly #connection: BusConnection;
   readonly #source: SvidSource;
 
-  private constructor(server: Supervised<NatsServer>, callout: AuthCallout, connection: BusConnection, source: SvidSource) {
+  private constructor(
+    server: Supervised<NatsServer>,
+    callout: AuthCallout,
+    connection: BusConnection,
+    source: SvidSource,
+  ) {
     this.port = server.current.port;
     this.#server = server;
     this.#callout = callout;
@@ -54,6 +63,15 @@ export class BusHost {
           name: 'local',
           keys: publicKeys(keys),
           svid: source.current(),
+          confine: (program, folder) =>
+            jailedCommand({
+              program,
+              readOnly: [dirname(options.natsServer)],
+              writable: [folder],
+              uid: null,
+              mountPoint: options.jail,
+              ownPids: false,
+            }),
           onLog: (line) => {
             if (/\[(WRN|ERR|FTL)\]/.test(line)) log(`nats-server: ${line.slice(0, 500)}`);
           },
@@ -86,7 +104,9 @@ export class BusHost {
     });
     const connection = await BusConnection.connect({ address, svid, identity: svid.identity });
     source.onRotate((next) => {
-      server.current.rotate(next).catch((error: unknown) => log('nats-server kept its old certificate', error));
+      server.current
+        .rotate(next)
+        .catch((error: unknown) => log('nats-server kept its old certificate', error));
     });
     controlPlane.onRotate((next) => {
       callout

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   defaultTrustDomain,
   limits,
@@ -46,7 +47,12 @@ export interface Ground {
 
 /** `undo` collects how each thing is ended; the caller runs it backwards, at the end or when a later step fails. */
 export async function layGround(
-  options: { readonly state: string; readonly programs: Programs; readonly natsServer: string; readonly log: Log },
+  options: {
+    readonly state: string;
+    readonly programs: Programs;
+    readonly natsServer: string;
+    readonly log: Log;
+  },
   undo: (() => unknown)[],
 ): Promise<Ground> {
   const { programs, log } = options;
@@ -72,6 +78,7 @@ export async function layGround(
   const bus = await BusHost.start({
     natsServer: options.natsServer,
     folder: folder.nats,
+    jail: join(options.state, 'jail'),
     trustDomain,
     authority,
     controlPlane: identity,
@@ -81,7 +88,9 @@ export async function layGround(
   undo.push(async () => await bus.stop());
   authority.onRevoked((serials) => {
     connections.revoke(serials);
-    void endOnBus(serials, store, bus).catch((error: unknown) => note('a revocation did not reach the bus', error));
+    void endOnBus(serials, store, bus).catch((error: unknown) =>
+      note('a revocation did not reach the bus', error),
+    );
   });
   const audit = auditTrail(bus.connection, clock, randomIds);
   const ground = { onRecord: (_record: AuditRecord): void => undefined };
@@ -151,5 +160,6 @@ export async function layGround(
 /** The bus knows identities, a revocation speaks of serials. */
 async function endOnBus(serials: readonly string[], store: Store, bus: BusHost): Promise<void> {
   const found = await Promise.all(serials.map(async (serial) => await store.identity.findSerial(serial)));
-  for (const id of new Set(found.flatMap((one) => (one === undefined ? [] : [one.spiffeId])))) await bus.kick(id);
+  for (const id of new Set(found.flatMap((one) => (one === undefined ? [] : [one.spiffeId]))))
+    await bus.kick(id);
 }

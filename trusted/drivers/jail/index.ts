@@ -1,1 +1,1 @@
-export { jailNamespaces, spawnJailed, type JailOptions } from './jail.ts';
+export { jailNamespaces, jailedCommand, spawnJailed, type JailedProcess, type JailOptions } from './jail.ts';

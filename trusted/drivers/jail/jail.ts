@@ -18,9 +18,16 @@ export interface JailOptions {
   readonly uid: number | null;
   /** An empty folder to build the root on; it stays empty outside the jail. */
   readonly mountPoint: string;
+  /**
+   * False where signals have to reach the program itself: without a PID namespace no process stands between it and its parent. It then
+   * sees no process either (there is no /proc), but could signal those of its own uid.
+   */
+  readonly ownPids?: boolean;
+}
+
+export interface JailedProcess extends JailOptions {
   readonly stdio: StdioOptions;
   readonly env?: Readonly<Record<string, string>>;
-  readonly asRoot?: boolean;
 }
 
 const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
@@ -39,31 +46,30 @@ const systemFiles = [
   '/etc/ca-certificates',
 ];
 
-export const jailNamespaces = (asRoot: boolean): readonly string[] => [
+export const jailNamespaces = (asRoot: boolean, ownPids = true): readonly string[] => [
   ...(asRoot ? [] : ['--user', '--map-root-user']),
-  ...['--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child=KILL', '--propagation', 'private'],
+  ...['--mount', '--ipc', '--uts', '--propagation', 'private'],
+  ...(ownPids ? ['--pid', '--fork', '--kill-child=KILL'] : []),
 ];
 
-/** Starts the program; the child's pid is the jail's, and killing it kills everything inside. */
-export function spawnJailed(options: JailOptions): ChildProcess {
-  const asRoot = options.asRoot ?? process.getuid?.() === 0;
-  return spawn(
+/** The whole command, as words for `spawn`. */
+export function jailedCommand(options: JailOptions): [string, ...string[]] {
+  const asRoot = process.geteuid?.() === 0;
+  return [
     'unshare',
-    [
-      ...jailNamespaces(asRoot),
-      '--',
-      '/bin/sh',
-      '-c',
-      jailScript,
-      'jail',
-      options.mountPoint,
-      ...jailTriples(options),
-      '--',
-      asRoot && options.uid !== null ? String(options.uid) : '-',
-      ...options.program,
-    ],
-    { stdio: options.stdio, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...options.env }, cwd: '/' },
-  );
+    ...jailNamespaces(asRoot, options.ownPids),
+    ...['--', '/bin/sh', '-c', jailScript, 'jail', options.mountPoint],
+    ...[...jailTriples(options), '--'],
+    asRoot && options.uid !== null ? String(options.uid) : '-',
+    ...options.program,
+  ];
+}
+
+/** Starts the program; killing the child kills everything inside. */
+export function spawnJailed(options: JailedProcess): ChildProcess {
+  const [unshare, ...rest] = jailedCommand(options);
+  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...options.env };
+  return spawn(unshare, rest, { stdio: options.stdio, env, cwd: '/' });
 }
 
 function jailTriples(options: JailOptions): string[] {

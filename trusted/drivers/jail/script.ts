@@ -7,6 +7,7 @@
 export const jailScript = String.raw`
 set -eu
 umask 022
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 root=$1; shift
 mount -t tmpfs -o mode=0755,size=4m,nosuid,nodev tmpfs "$root"
 mkdir -p "$root/tmp" "$root/dev" "$root/.old"
