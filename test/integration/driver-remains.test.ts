@@ -37,9 +37,10 @@ const mountsOf = (world: World): string[] =>
         line.includes(`${world.settings.folder}/run`) || loopsOf(world).some((loop) => line.includes(loop)),
     );
 const cgroupsOf = (id: string): string[] =>
-  ['memory', 'cpu', 'pids', 'unified', '.']
-    .map((name) => `/sys/fs/cgroup/${name}/glovebox/${id}`)
-    .filter((path) => existsSync(path));
+  ['memory', 'cpu', 'pids', 'unified', '.'].flatMap((name) => {
+    const folder = `/sys/fs/cgroup/${name}/glovebox`;
+    return existsSync(folder) ? readdirSync(folder).filter((found) => found.endsWith(id)) : [];
+  });
 
 /** Waits for a condition of the host that nothing announces; the test's own time limit ends it. */
 async function until(holds: () => boolean): Promise<void> {
@@ -63,6 +64,7 @@ describe.each(modes)('what a sandbox leaves, as %s', (mode) => {
     await world.sh(request, 'true');
     const found = processesOf(world).filter(({ args }) => /\b(boot|gofer)\b/.test(args));
     expect(found.length).toBeGreaterThanOrEqual(2);
+    if (mode === 'root') expect(cgroupsOf(request.sandboxId)).not.toEqual([]);
     for (const { uid } of found)
       if (mode === 'root') expect(uid).toBeGreaterThanOrEqual(0x60000000);
       else expect(uid).toBe(userId);

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import type { Tier } from '../../../pure/contracts/index.ts';
+import { limits, type Tier } from '../../../pure/contracts/index.ts';
 import { absent, onlyCodes } from './host-view.ts';
 
 type Controller = 'cpu' | 'memory' | 'pids';
@@ -122,10 +123,29 @@ export async function makeCgroup(plan: CgroupPlan, name: string, tier: Tier): Pr
       return [...new Set(lists.flatMap((text) => (text ?? '').split('\n').filter(Boolean).map(Number)))];
     },
     remove: async () => {
-      for (const folder of folders) await rmdir(folder).catch(absent);
+      for (const folder of folders) await removeCgroup(folder);
     },
   };
 }
+
+/** A process that has ended stays a member until its parent has waited for it: busy for a moment. */
+export async function removeCgroup(folder: string): Promise<void> {
+  const deadline = performance.now() + limits.sandboxEndWait.value;
+  for (;;) {
+    try {
+      await rmdir(folder).catch(absent);
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      onlyCodes(error, 'EBUSY');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
+
+/** One driver's cgroups among those of all on the machine: it may remove these, and no others. */
+export const cgroupName = (driverFolder: string, sandboxId: string): string =>
+  `${createHash('sha256').update(driverFolder).digest('hex').slice(0, 12)}-${sandboxId}`;
 
 async function setLimit(version: 1 | 2, folder: string, controller: Controller, tier: Tier): Promise<void> {
   const set = (file: string, value: string | number): Promise<void> =>

@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { GloveboxError, type SandboxId, type Tier } from '../../../pure/contracts/index.ts';
 import { privateIds, type SpecHost, type SpecWorkspace } from '../../../pure/compile/index.ts';
 import type { OpenChanges, ReapReport, RunningSandbox, SandboxDriver, SandboxRequest } from '../port.ts';
-import { makeCgroup, planCgroups, type CgroupPlan } from './cgroups.ts';
+import { cgroupName, makeCgroup, planCgroups, type CgroupPlan } from './cgroups.ts';
 import { ChangesDisks, type ChangesDisk } from './changes-disk.ts';
 import { findCredentialFiles, masksOf, writeHidingLayer } from './credential-walk.ts';
 import { exists, readHostView, type HostView } from './host-view.ts';
@@ -77,7 +77,7 @@ class GvisorDriver implements SandboxDriver {
       const steps = [
         workspace === undefined ? Promise.resolve([]) : findCredentialFiles(workspace.folder, workspace.show),
         this.#openChangesDisk(request, undo),
-        makeCgroup(this.#host.cgroups, request.sandboxId, request.tier),
+        makeCgroup(this.#host.cgroups, cgroupName(this.#settings.folder, request.sandboxId), request.tier),
         workspaceOwner(request),
       ] as const;
       await Promise.allSettled(steps);

@@ -1,7 +1,7 @@
-import { readdir, rm, rmdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { isId, limits, type SandboxId } from '../../../pure/contracts/index.ts';
 import type { ReapReport } from '../port.ts';
-import { planCgroups } from './cgroups.ts';
+import { cgroupName, planCgroups, removeCgroup } from './cgroups.ts';
 import { mountsBelow } from './changes-disk.ts';
 import { absent } from './host-view.ts';
 import { endProcesses, processesOf } from './processes.ts';
@@ -46,21 +46,29 @@ export async function reap(
       for (const mount of mounts) await runCommand('umount', ['--', mount]);
       counted.mounts += mounts.length;
     });
-    await attempt(`cgroups of ${id}`, async () => {
-      counted.cgroups += await removeCgroups(id);
-    });
     await attempt(`run folder of ${id}`, async () => rm(run.path, { recursive: true, force: true }));
   }
+  await attempt('cgroups', async () => {
+    counted.cgroups = await removeCgroups(settings, keep, only);
+  });
   return { sandboxes: ids, ...counted, left };
 }
 
-async function removeCgroups(id: string): Promise<number> {
+/** This driver's cgroups by their name, those too whose run folder is gone already. */
+async function removeCgroups(
+  settings: Pick<GvisorSettings, 'folder'>,
+  keep: ReadonlySet<string>,
+  only: readonly string[] | undefined,
+): Promise<number> {
   const { parents } = await planCgroups();
-  const folders = new Set(Object.values(parents).map(({ folder }) => `${folder}/${id}`));
+  const mine = cgroupName(settings.folder, '');
   let removed = 0;
-  for (const folder of folders) {
-    const gone = await rmdir(folder).then(() => true, absent);
-    if (gone === true) removed += 1;
-  }
+  for (const parent of new Set(Object.values(parents).map(({ folder }) => folder)))
+    for (const name of (await readdir(parent).catch(absent)) ?? []) {
+      const id = name.slice(mine.length);
+      if (!name.startsWith(mine) || keep.has(id) || only?.includes(id) === false) continue;
+      await removeCgroup(`${parent}/${name}`);
+      removed += 1;
+    }
   return removed;
 }
