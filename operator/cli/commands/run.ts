@@ -1,3 +1,4 @@
+import type { SessionView } from '../../../pure/contracts/index.ts';
 import { OperatorError } from '../../client/index.ts';
 import { connect, withDaemon } from '../connect.ts';
 import { note, printJson } from '../output.ts';
@@ -23,13 +24,13 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   );
   const connection = connect();
   const { client } = connection;
-  const session = await withDaemon(connection, () => client.call('createSession', { body: request })).catch(
-    async (error: unknown) => {
-      if (stderr.isTTY && isUnfit(error))
-        await (await import('../run/unfit-host.ts')).explainUnfitHost(client);
-      throw error;
-    },
-  );
+  const create = async (): Promise<SessionView> => await client.call('createSession', { body: request });
+  const session = await withDaemon(connection, create).catch(async (error: unknown) => {
+    if (!stderr.isTTY || !isUnfit(error)) throw error;
+    const { explainUnfitHost } = await import('../run/unfit-host.ts');
+    if (!(await explainUnfitHost(client))) throw error;
+    return await create();
+  });
   // Weakened guarantees are said at every run.
   if (session.weakened.length > 0) note(`weakened on this host: ${session.weakened.join('; ')}`);
   if (request.detach === true) {
