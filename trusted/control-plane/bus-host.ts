@@ -5,6 +5,7 @@ import {
   BusConnection,
   createAuthorizer,
   createBusKeys,
+  isUndelivered,
   NatsServer,
   publicKeys,
 } from '../bus/index.ts';
@@ -21,6 +22,8 @@ export interface BusHostOptions {
   readonly authority: IdentityAuthority;
   readonly controlPlane: SvidSource;
   readonly isRevoked: (serial: string) => boolean;
+  /** The server was started again, and serves. */
+  readonly onRestart: () => void;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -54,6 +57,7 @@ export class BusHost {
     const own = async (csr: string) => await authority.issueOwn(id, csr);
     const source = await SvidSource.start({ issue: own, renew: own, expectedId: id });
     let port: number | undefined;
+    let heal: () => Promise<void> = async () => undefined;
     const server = await Supervised.start<NatsServer>({
       name: 'nats-server',
       start: async () => {
@@ -82,6 +86,7 @@ export class BusHost {
         return started;
       },
       exited: async (part) => await part.exited,
+      onRestart: async () => await heal(),
       log,
     });
     const address = { host: '127.0.0.1', port: server.current.port };
@@ -103,6 +108,13 @@ export class BusHost {
       onError: (error) => log('the auth callout failed', error),
     });
     const connection = await BusConnection.connect({ address, svid, identity: svid.identity });
+    // A client that comes back before the callout does is refused, and gives up: those of ours are opened anew, in that order.
+    heal = async () => {
+      const current = controlPlane.current();
+      await callout.rotate(current).catch((error: unknown) => log('the old callout did not end in order', error));
+      await connection.rotate(current);
+      options.onRestart();
+    };
     source.onRotate((next) => {
       server.current
         .rotate(next)
@@ -127,7 +139,12 @@ export class BusHost {
 
   /** Ends every connection of an identity that was revoked (R4). */
   async kick(identity: SpiffeId): Promise<void> {
-    await this.#callout.kick(identity);
+    try {
+      await this.#callout.kick(identity);
+    } catch (error) {
+      // The server that held the connection is gone, and the connection with it.
+      if (!isUndelivered(error)) throw error;
+    }
   }
 
   async stop(): Promise<void> {

@@ -130,6 +130,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   undo.push(async () => await secrets.stop());
   const pool = await sidecarPool(ground, options, workloadApi, secrets);
   undo.push(async () => await pool.close());
+  ground.onBusRestart = () => pool.renew();
   const sessions = new SessionService({
     store,
     pool,

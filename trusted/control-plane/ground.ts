@@ -38,6 +38,7 @@ export interface Ground {
   readonly settleIntents: SettleIntents;
   /** Told of every record once it is in the store. */
   onRecord: (record: AuditRecord) => void;
+  onBusRestart: () => void;
   readonly note: (message: string, error?: unknown) => void;
   /** Serves the workload API; its handlers need what is built upon this. */
   serveWorkloads(handlers: WorkloadHandlers<typeof workloadRoutes>): Promise<RouteServer>;
@@ -75,6 +76,10 @@ export async function layGround(
   const own = async (csr: string) => await authority.issueOwn(id, csr);
   const identity = await SvidSource.start({ issue: own, renew: own, expectedId: id });
   undo.push(() => identity.close());
+  const ground = {
+    onRecord: (_record: AuditRecord): void => undefined,
+    onBusRestart: (): void => undefined,
+  };
   const bus = await BusHost.start({
     natsServer: options.natsServer,
     folder: folder.nats,
@@ -83,6 +88,7 @@ export async function layGround(
     authority,
     controlPlane: identity,
     isRevoked: (serial) => connections.isRevoked(serial),
+    onRestart: () => ground.onBusRestart(),
     log: note,
   });
   undo.push(async () => await bus.stop());
@@ -93,7 +99,6 @@ export async function layGround(
     );
   });
   const audit = auditTrail(bus.connection, clock, randomIds);
-  const ground = { onRecord: (_record: AuditRecord): void => undefined };
   const auditWriter = await AuditWriter.start({
     bus: bus.connection,
     store: observed(store.audit, (record) => ground.onRecord(record)),
@@ -154,7 +159,7 @@ export async function layGround(
       await authority.revoke(spiffe);
       await bus.kick(spiffe);
     },
-  } satisfies Omit<Ground, 'onRecord'>);
+  } satisfies Omit<Ground, 'onRecord' | 'onBusRestart'>);
 }
 
 /** The bus knows identities, a revocation speaks of serials. */

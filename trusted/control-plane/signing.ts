@@ -1,9 +1,14 @@
 import type { TrustDomain } from '../../pure/contracts/index.ts';
+import type { BusAuthorizer } from '../bus/index.ts';
 import { SignerClient, type Signer } from '../signer/index.ts';
 import { Supervised } from './supervised.ts';
 
 export interface SupervisedSigner extends Signer {
   readonly pid: number | undefined;
+  /** Decides and signs whom the bus lets in; nobody, while the signer is down. */
+  readonly busAuthorizer: BusAuthorizer;
+  /** From now on no question is answered by a signer that does not know these. */
+  revoked(serials: readonly string[]): void;
   stop(): Promise<void>;
 }
 
@@ -27,7 +32,20 @@ export async function startSigner(options: {
     exited: async (client) => await new Promise((resolve) => client.onExit(resolve)),
     log,
   });
+  const revocations: string[] = [];
+  /** How many of them each signer was told of: one that was started again is told all of them, with its first question. */
+  const told = new WeakMap<SignerClient, number>();
   return {
+    busKeys: async () => await supervised.current.busKeys(),
+    busAuthorizer: {
+      answer: async (sealed, serverXkey) => {
+        const client = supervised.current;
+        const from = told.get(client) ?? 0;
+        told.set(client, revocations.length);
+        return await client.authorizeBus(sealed, serverXkey, { from, serials: revocations.slice(from) });
+      },
+    },
+    revoked: (serials) => void revocations.push(...serials),
     get pid() {
       return supervised.current.pid;
     },

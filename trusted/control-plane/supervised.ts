@@ -4,6 +4,8 @@ export interface SupervisedOptions<T> {
   readonly name: string;
   readonly start: () => Promise<T>;
   readonly exited: (part: T) => Promise<unknown>;
+  /** After each start but the first. */
+  readonly onRestart?: (part: T) => Promise<void>;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -61,14 +63,19 @@ export class Supervised<T> {
   }
 
   async #restart(): Promise<void> {
+    let part: T;
     try {
-      const part = await this.#options.start();
-      this.#since = Date.now();
-      this.#current = part;
-      this.#watch(part);
+      part = await this.#options.start();
     } catch (error) {
       this.#options.log(`${this.#options.name} could not be started`, error);
       if (!this.#stopped) this.#again();
+      return;
     }
+    this.#since = Date.now();
+    this.#current = part;
+    this.#watch(part);
+    await this.#options.onRestart?.(part).catch((error: unknown) => {
+      this.#options.log(`what depends on ${this.#options.name} was not brought back`, error);
+    });
   }
 }

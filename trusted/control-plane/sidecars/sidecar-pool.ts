@@ -79,6 +79,12 @@ export class SidecarPool {
     return this.#warm.length > 0 || this.#starting.size > 0 ? await this.take() : await this.#start();
   }
 
+  /** What they were connected to is gone: new ones take the place of those that wait. */
+  renew(): void {
+    for (const { process } of this.#warm.splice(0)) process.kill();
+    this.fill();
+  }
+
   /** Ends all that were not taken, and waits for those that were: their sessions end them. */
   async close(): Promise<void> {
     this.#closed = true;

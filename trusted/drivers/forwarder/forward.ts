@@ -82,6 +82,8 @@ async function relayLines(stream: Duplex, say: (text: string) => void): Promise<
     rest = (lines.pop() ?? '').slice(-lineLength);
     for (const line of lines) say(line);
   });
+  // Its answer has to end too, or the stream never closes and the end of the program is never reported.
+  stream.once('end', () => stream.end());
   await new Promise((resolve) => stream.once('close', resolve));
   say(rest);
 }
