@@ -17,6 +17,7 @@ import {
   type LinkPath,
   type StdioName,
 } from './messages.ts';
+import { endConnection } from './reset.ts';
 import { Tunnel } from './tunnel.ts';
 
 export interface LinkEnd {
@@ -93,7 +94,7 @@ export class LinkServer {
   }
 
   #opened(session: ServerHttp2Session): void {
-    if (this.#session !== undefined) return void session.destroy();
+    if (this.#session !== undefined) return this.#violation('a second session');
     this.#session = session;
     session.on('stream', (stream, headers) => this.#stream(stream, headers));
     session.once('close', () => this.#end({ reason: 'closed', detail: 'the session is closed' }));
@@ -103,7 +104,7 @@ export class LinkServer {
   #stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // A stream that was reset is not the link's end; whoever reads or writes it sees it closed.
     stream.on('error', () => undefined);
-    if (this.#ended) return void stream.destroy();
+    if (this.#ended) return;
     const path =
       headers[':method'] === 'POST' && headers[':authority'] === 'link'
         ? parseLinkPath(headers[':path'] ?? '')
@@ -166,8 +167,7 @@ export class LinkServer {
     if (this.#ended) return;
     this.#ended = true;
     this.#heartbeat.stop();
-    this.#session?.destroy();
-    this.#socket.destroy();
+    endConnection(this.#socket);
     this.#server.close();
     this.#handlers.ended(end);
   }

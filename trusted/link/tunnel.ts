@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
+import { resetStream } from './reset.ts';
 
 /**
  * One connection inside the sandbox, as a plain byte stream: half-close both ways, back-pressure, and a destroy before the end
@@ -17,6 +18,8 @@ export class Tunnel extends Duplex {
       if (!this.push(chunk)) stream.pause();
     });
     stream.once('end', () => {
+      // Node tells a reader of a reset stream that it has ended: what was cut off must not pass for whole.
+      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return void this.destroy();
       this.#ended = true;
       this.push(null);
     });
@@ -49,9 +52,7 @@ export class Tunnel extends Duplex {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     const orderly = error === null && this.#ended && this.writableFinished;
-    if (!this.#stream.destroyed) {
-      this.#stream.close(orderly ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
-    }
+    resetStream(this.#stream, orderly ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
     done(error);
   }
 }

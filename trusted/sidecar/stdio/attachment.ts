@@ -1,4 +1,5 @@
 import {
+  constants,
   createServer,
   type Http2Server,
   type IncomingHttpHeaders,
@@ -13,7 +14,7 @@ import {
   type AttachCommand,
   type AttachEvent,
 } from '../../../pure/contracts/index.ts';
-import { Lines } from '../../link/index.ts';
+import { endConnection, Lines, resetStream } from '../../link/index.ts';
 
 export const attachStdio = ['stdin', 'stdout', 'stderr', 'terminal'] as const;
 export type AttachStdio = (typeof attachStdio)[number];
@@ -76,10 +77,11 @@ export class Attachment {
   /** The last word, and the end of the connection once the client has it. */
   async finish(event: AttachEvent): Promise<void> {
     this.#orderly = true;
-    for (const stream of this.#streams) stream.close();
+    for (const stream of this.#streams) resetStream(stream, constants.NGHTTP2_NO_ERROR);
     const control = this.#control;
     // The client leaves its half open for as long as it likes; our end is followed by a reset without error.
-    if (control?.writable === true) control.end(lineOf(event), () => control.close());
+    if (control?.writable === true)
+      control.end(lineOf(event), () => resetStream(control, constants.NGHTTP2_NO_ERROR));
     const session = this.#session;
     if (session === undefined || session.destroyed) return this.close();
     await new Promise<void>((resolve) => {
@@ -91,8 +93,7 @@ export class Attachment {
   close(): void {
     if (this.#gone) return;
     this.#gone = true;
-    this.#session?.destroy();
-    this.#socket.destroy();
+    endConnection(this.#socket);
     this.#server.close();
     this.#handlers.gone(this.#orderly);
   }

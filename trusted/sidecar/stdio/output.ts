@@ -78,7 +78,7 @@ export class Output {
     for (const sink of this.#sinks) {
       if (sink.stream.write(chunk)) continue;
       if (sink.gates) this.#wait(sink);
-      else if (sink.stream.writableLength > limits.attachLag.value) sink.stream.destroy();
+      else if (sink.stream.writableLength > limits.attachLag.value) setImmediate(() => sink.stream.destroy());
     }
   }
 
