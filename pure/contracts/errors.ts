@@ -67,6 +67,13 @@ export const errorCatalogue = {
     why: 'The route registry allows it to {allowed} only.',
     todo: 'Use an operation that this identity may call.',
   },
+  GB_COMMAND_NOT_EXECUTABLE: {
+    status: 400,
+    exit: 126,
+    what: 'The command {command} cannot be run.',
+    why: '{detail}',
+    todo: '{todo}',
+  },
   GB_COMMAND_NOT_FOUND: {
     status: 400,
     exit: 127,

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { SessionView } from '../../pure/contracts/index.ts';
 
 export const checkout = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Where set-up keeps tools, and the tests keep the agents that they install, by version. */
@@ -49,12 +50,34 @@ export class World {
       if (state === 'missing' && waivable) await this.glovebox(['doctor', '--waive', id]);
   }
 
+  /** The process of the control plane, which is started where it is not running. */
+  async daemon(): Promise<number> {
+    const { out } = await this.glovebox(['up', '--json']);
+    return (JSON.parse(out) as { pid: number }).pid;
+  }
+
+  /** Every session, ended ones too, newest first. */
+  async sessions(): Promise<SessionView[]> {
+    const { out } = await this.glovebox(['ps', '--all', '--json']);
+    return JSON.parse(out) as SessionView[];
+  }
+
+  async session(name: string): Promise<SessionView> {
+    const found = (await this.sessions()).find((session) => session.name === name);
+    if (found === undefined) throw new Error(`there is no session ${name}`);
+    return found;
+  }
+
   /** Runs the launcher to its end. */
   glovebox(
     args: readonly string[],
-    options: { readonly input?: string; readonly cwd?: string; readonly env?: Record<string, string> } = {},
+    options: {
+      readonly input?: string | Buffer;
+      readonly cwd?: string;
+      readonly env?: Record<string, string>;
+    } = {},
   ): Promise<Ran> {
-    const [program, ...rest] = this.#command(args);
+    const [program, ...rest] = this.command(args);
     return new Promise((resolve) => {
       const child = execFile(
         program,
@@ -79,7 +102,7 @@ export class World {
 
   /** Starts the launcher and leaves it running. */
   start(args: readonly string[], cwd = this.project): ChildProcess {
-    const [program, ...rest] = this.#command(args);
+    const [program, ...rest] = this.command(args);
     return spawn(program, rest, { cwd, env: this.env, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
@@ -92,7 +115,8 @@ export class World {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #command(args: readonly string[]): [string, ...string[]] {
+  /** The launcher’s command line, for a test that starts it in a way of its own. */
+  command(args: readonly string[]): [string, ...string[]] {
     const launcher = join(checkout, 'glovebox');
     if (this.#hosts.length === 0) return [launcher, ...args];
     // A mount namespace in which /etc/hosts is ours: the daemon that is started inside inherits it.

@@ -37,13 +37,14 @@ export class MemoryAuditStore implements AuditStore {
   }
 
   read(query: RecordQuery): Promise<readonly ChainedRecord[]> {
+    const found = this.#records.filter(({ seq, record }) => {
+      const own = query.session === undefined || record.session === query.session;
+      return own && seq > (query.afterSeq ?? 0);
+    });
     return Promise.resolve(
-      this.#records
-        .filter(({ seq, record }) => {
-          const own = query.session === undefined || record.session === query.session;
-          return own && seq > (query.afterSeq ?? 0);
-        })
-        .slice(0, query.limit),
+      query.newest === true
+        ? found.slice(Math.max(0, found.length - query.limit))
+        : found.slice(0, query.limit),
     );
   }
 

@@ -19,6 +19,8 @@ export interface RecordQuery {
   readonly session?: string;
   readonly afterSeq?: number;
   readonly limit: number;
+  /** The last of them; still in the order of the trail. */
+  readonly newest?: boolean;
 }
 
 /** Where the audit trail is kept. One writer; readers at any time. */

@@ -330,7 +330,8 @@ function auditReader(ground: Ground): AuditReader {
   const { store, auditWriter } = ground;
   return {
     query: async ({ session, limit }) => {
-      const found = await query(store.audit, { ...(session === undefined ? {} : { session }), limit });
+      // A person who asks for a few records means the newest ones.
+      const found = await query(store.audit, { ...(session === undefined ? {} : { session }), limit, newest: true });
       return found.map((one) => ({ ...one }));
     },
     export: async function* (session) {

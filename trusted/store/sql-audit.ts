@@ -67,8 +67,9 @@ export class SqlAuditStore implements AuditStore {
       .selectAll()
       .where('seq', '>', query.afterSeq ?? 0);
     if (query.session !== undefined) select = select.where('session', '=', query.session);
-    const rows = await select.orderBy('seq').limit(query.limit).execute();
-    return rows.map(chainedOf);
+    const newest = query.newest === true;
+    const rows = await select.orderBy('seq', newest ? 'desc' : 'asc').limit(query.limit).execute();
+    return (newest ? rows.reverse() : rows).map(chainedOf);
   }
 
   async addCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {

@@ -82,7 +82,11 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
         ...(body.paths === undefined ? {} : { paths: body.paths }),
         sensitive: body.sensitive,
       });
-      if (!(await changes.hasChanges(session))) await sessions.noteChanges(session, 'applied');
+      // What was applied is no change any more: the layer goes when nothing of it waits for a decision.
+      if ((await changes.list(session)).changes.length === 0) {
+        await changes.discard(session);
+        await sessions.noteChanges(session, 'applied');
+      }
       return { applied: [...outcome.applied], skipped: [...outcome.skipped] };
     },
     discardChanges: async ({ caller, session }) => {

@@ -29,9 +29,7 @@ export async function resolveCommand(command: string, places: CommandPlaces): Pr
   if (command.includes('\0')) throw refuse('its name holds a NUL', 'Correct it.');
   if (command.includes(sep)) {
     const found = isAbsolute(command) ? command : resolve(places.workspace, command);
-    if (!(await isProgram(found))) {
-      throw refuse(`${found} is not a program that you may run`, 'Check its spelling and its mode.');
-    }
+    if (!(await isProgram(found))) throw await notRunnable(found, command, refuse);
     const seen = await asSeen(found, places);
     if (seen === null) throw outside(found, refuse);
     return seen;
@@ -89,6 +87,20 @@ async function isProgram(path: string): Promise<boolean> {
     // Not there, or not for this person: PATH goes on to the next folder, as a shell does.
     return false;
   }
+}
+
+/** As a shell says it: 127 where there is nothing, 126 where there is something that does not run. */
+async function notRunnable(
+  path: string,
+  command: string,
+  absent: (detail: string, todo: string) => GloveboxError,
+): Promise<GloveboxError> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) return absent(`there is no ${path}`, 'Check its spelling.');
+  const [detail, todo] = found.isFile()
+    ? [`${path} is not marked as a program that you may run`, `Run: chmod +x ${path}; or name its interpreter first.`]
+    : [`${path} is not a file`, 'Name the program itself.'];
+  return new GloveboxError('GB_COMMAND_NOT_EXECUTABLE', { command, detail, todo });
 }
 
 const outside = (path: string, refuse: (detail: string, todo: string) => GloveboxError): GloveboxError =>

@@ -29,7 +29,8 @@ export interface SessionPlan {
   readonly cwd: string;
   readonly homeFiles: Readonly<Record<string, string>>;
   /** The secret that the preset cannot work without, for a message before the start. */
-  readonly neededSecret: { readonly name: string; readonly title: string } | null;
+  /** Secrets that have to be set before anything starts, and what each is. */
+  readonly neededSecrets: readonly { readonly name: string; readonly detail: string }[];
 }
 
 export interface PlanPlaces {
@@ -81,8 +82,24 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     homeFiles: Object.fromEntries(
       Object.entries(preset?.homeFiles ?? {}).map(([name, text]) => [name, fill(text)]),
     ),
-    neededSecret: preset?.secret ?? null,
+    neededSecrets: neededSecrets(request, preset, compiled.secrets),
   };
+}
+
+/** A preset's own, and those that the person named: a placeholder that nothing will ever replace is no use to anybody. */
+function neededSecrets(
+  request: CreateSessionRequest,
+  preset: PresetDocument | undefined,
+  bound: readonly string[],
+): SessionPlan['neededSecrets'] {
+  const own = preset?.secret ?? null;
+  const named = Object.entries(request.env).flatMap(([variable, value]) =>
+    value.startsWith('secret:') ? [{ name: value.slice('secret:'.length), detail: `${variable} names it.` }] : [],
+  );
+  return [
+    ...(own !== null && bound.includes(own.name) ? [{ name: own.name, detail: `It is ${own.title}.` }] : []),
+    ...named,
+  ];
 }
 
 /**

@@ -72,7 +72,7 @@ export class SessionRun {
     this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
     void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
     this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () =>
-      this.end('time-limit', 'its time limit was reached'),
+      this.end('time-limit', null),
     );
     if (options.activate.waitForAttach) {
       this.#after(limits.attachWait.value, () => {

@@ -58,7 +58,7 @@ export class SessionService {
       planSession(request, { ...places, placeholder: () => `gb-placeholder-${ids.token()}` }),
       requireFit(),
     ]);
-    this.#requireSecret(plan);
+    this.#requireSecrets(plan);
     if ((await store.sessions.countOpen()) >= limits.sessions.value) {
       throw new GloveboxError('GB_LIMIT_REACHED', {
         limit: 'sessions',
@@ -78,10 +78,9 @@ export class SessionService {
     }
   }
 
-  #requireSecret(plan: SessionPlan): void {
-    const needed = plan.neededSecret;
-    if (needed === null || !plan.compiled.secrets.includes(needed.name) || this.#options.hasSecret(needed.name)) return;
-    throw new GloveboxError('GB_SECRET_MISSING', { name: needed.name, detail: `It is ${needed.title}.` });
+  #requireSecrets(plan: SessionPlan): void {
+    const missing = plan.neededSecrets.find(({ name }) => !this.#options.hasSecret(name));
+    if (missing !== undefined) throw new GloveboxError('GB_SECRET_MISSING', { ...missing });
   }
 
   async #begin(
