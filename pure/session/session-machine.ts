@@ -69,7 +69,9 @@ export function transition(life: SessionLife, event: SessionEvent): Transition {
         : moved({ ...life, reason: event.reason, detail: event.detail });
     case 'removed':
       if (life.state === 'ended') return same;
-      return life.state === 'ending' ? moved({ ...life, state: 'ended', endedAt: event.at }) : refused('ending');
+      return life.state === 'ending'
+        ? moved({ ...life, state: 'ended', endedAt: event.at })
+        : refused('ending');
     case 'found-unfinished':
       if (life.state === 'ended') return same;
       return moved({
@@ -77,7 +79,8 @@ export function transition(life: SessionLife, event: SessionEvent): Transition {
         state: 'ended',
         reason: life.reason ?? 'daemon-died',
         endedAt: event.at,
-        detail: life.detail ?? 'Glovebox itself ended while this session was open; its staged changes were kept.',
+        detail:
+          life.detail ?? 'Glovebox itself ended while this session was open; its staged changes were kept.',
       });
   }
 }
@@ -91,7 +94,8 @@ function exited(life: SessionLife, code: number | null, signal: number | null): 
       return moved({ ...life, state: 'ending', reason: 'exited', exitCode: code, exitSignal: signal });
     case 'ending':
       // The command's own end during an ordered one: the reason stays, the numbers are filled in once.
-      if (life.exitCode !== null || life.exitSignal !== null || (code === null && signal === null)) return same;
+      if (life.exitCode !== null || life.exitSignal !== null || (code === null && signal === null))
+        return same;
       return moved({ ...life, exitCode: code, exitSignal: signal });
     case 'ended':
       return same;

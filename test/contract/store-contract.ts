@@ -139,7 +139,8 @@ export function storeContract(adapter: string, open: () => Promise<OpenedStore>)
       expect(await store.sessions.find(id.slice(0, 3))).toEqual([]);
       expect((await store.sessions.find(id.slice(0, 4))).map((one) => one.id)).toEqual([id]);
       expect((await store.sessions.find('work-1')).map((one) => one.id)).toEqual([id]);
-      for (const wild of ['%', '____', 'a%', "' or 1=1 --"]) expect(await store.sessions.find(wild)).toEqual([]);
+      for (const wild of ['%', '____', 'a%', "' or 1=1 --"])
+        expect(await store.sessions.find(wild)).toEqual([]);
       const twin = origin(1, { name: 'twin', sandboxId: asSandboxId(idOf(7)) });
       const alike = asSessionId(`${id.slice(0, 25)}${id.endsWith('4') ? 'q' : '4'}`);
       await store.sessions.insert({ ...twin, id: alike }, newborn);
@@ -150,7 +151,12 @@ export function storeContract(adapter: string, open: () => Promise<OpenedStore>)
       await started(1);
       await started(2);
       const third = await started(3);
-      await store.sessions.move(third, 'created', { ...newborn, state: 'ended', reason: 'stopped', endedAt: at });
+      await store.sessions.move(third, 'created', {
+        ...newborn,
+        state: 'ended',
+        reason: 'stopped',
+        endedAt: at,
+      });
       expect((await store.sessions.list({ ended: true, limit: 9 })).map((one) => one.name)).toEqual([
         'work-3',
         'work-2',
@@ -165,7 +171,9 @@ export function storeContract(adapter: string, open: () => Promise<OpenedStore>)
 
     it('[R9] gives each control sequence number out once, raced and restarted', async () => {
       const id = await started();
-      const numbers = await Promise.all(Array.from({ length: 50 }, () => store.sessions.nextControlSequence(id)));
+      const numbers = await Promise.all(
+        Array.from({ length: 50 }, () => store.sessions.nextControlSequence(id)),
+      );
       expect([...numbers].sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
       store = await opened.restart();
       expect(await store.sessions.nextControlSequence(id)).toBe(51);
@@ -195,7 +203,9 @@ export function storeContract(adapter: string, open: () => Promise<OpenedStore>)
       expect(await store.consents.countSince(session, at)).toBe(4);
       expect(await store.consents.countSince(session, '2026-11-02T00:00:00.000Z')).toBe(0);
       expect(await store.consents.pendingOf(session)).toHaveLength(2);
-      expect((await store.consents.overdue('2026-11-01T00:10:00.000Z')).map((one) => one.id)).toEqual([idOf(20)]);
+      expect((await store.consents.overdue('2026-11-01T00:10:00.000Z')).map((one) => one.id)).toEqual([
+        idOf(20),
+      ]);
       await store.consents.answer(asConsentId(idOf(20)), 'expired');
       expect(await store.consents.list({ pendingOnly: true, limit: 9 })).toHaveLength(1);
       expect(await store.consents.list({ pendingOnly: false, limit: 9 })).toHaveLength(2);

@@ -72,7 +72,9 @@ describe('the state folder', () => {
     const file = join(folder, 'control-plane.db');
     await (await openSqliteStore(file)).close();
     const raw = new SQLite(file);
-    raw.prepare('insert into kysely_migration (name, timestamp) values (?, ?)').run('9999-later', '2030-01-01');
+    raw
+      .prepare('insert into kysely_migration (name, timestamp) values (?, ?)')
+      .run('9999-later', '2030-01-01');
     await expect(openSqliteStore(file)).rejects.toMatchObject({ code: 'GB_STATE_REFUSED' });
     raw.prepare('delete from kysely_migration where name = ?').run('9999-later');
     raw.close();

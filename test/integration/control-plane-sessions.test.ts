@@ -18,7 +18,9 @@ describe('the control plane, whole', () => {
     expect((await world.call('GET', `/v1/sessions/${id}/logs`)).body).toContain('out\n');
     expect(readdirSync(world.workspace)).not.toContain('made.txt');
     const changes = await world.call('GET', `/v1/sessions/${id}/changes`);
-    expect(changes.body).toMatchObject({ changes: [expect.objectContaining({ path: 'made.txt', kind: 'added' })] });
+    expect(changes.body).toMatchObject({
+      changes: [expect.objectContaining({ path: 'made.txt', kind: 'added' })],
+    });
     const audit = await world.call('GET', `/v1/audit?session=${id}`);
     expect((audit.body as { record: { operation: string } }[]).map((one) => one.record.operation)).toEqual([
       'session.start',
@@ -53,7 +55,11 @@ describe('the control plane, whole', () => {
     ['Glovebox’s own state', 'GB_WORKSPACE_REFUSED', () => ({ workspace: world.state })],
     ['a command that does not exist', 'GB_COMMAND_NOT_FOUND', () => ({ command: ['no-such-program-here'] })],
     ['an empty command', 'GB_COMMAND_NOT_FOUND', () => ({ command: [''] })],
-    ['a policy with an unknown key', 'GB_POLICY_INVALID', () => ({ policy: { text: 'version: 1\negres: []\n', file: 'p.yaml' } })],
+    [
+      'a policy with an unknown key',
+      'GB_POLICY_INVALID',
+      () => ({ policy: { text: 'version: 1\negres: []\n', file: 'p.yaml' } }),
+    ],
     ['an unknown preset', 'GB_NOT_FOUND', () => ({ preset: 'claud' })],
     ['a preset whose secret is not set', 'GB_', () => ({ preset: 'claude', command: ['claude'] })],
     ['an unknown key', 'GB_INPUT_INVALID', () => ({ sandbox: 'off' })],
@@ -73,7 +79,10 @@ describe('the control plane, whole', () => {
 
   test('the API is described as OpenAPI 3.1, each operation by its registry name', async () => {
     const { body } = await world.call('GET', '/openapi.json');
-    expect(body).toMatchObject({ openapi: '3.1.0', paths: { '/v1/sessions': { post: { operationId: 'createSession' } } } });
+    expect(body).toMatchObject({
+      openapi: '3.1.0',
+      paths: { '/v1/sessions': { post: { operationId: 'createSession' } } },
+    });
   });
 
   test('a second control plane is refused in one line, and the first goes on', async () => {

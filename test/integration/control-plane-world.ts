@@ -42,7 +42,10 @@ export class ControlPlaneWorld {
       throw new Error(`the control plane ended with ${code ?? 'a signal'}: ${this.#log}`);
     });
     over.catch(() => undefined);
-    await Promise.race([until(async () => existsSync(this.socket) && (await this.call('GET', '/v1/health')).status === 200), over]);
+    await Promise.race([
+      until(async () => existsSync(this.socket) && (await this.call('GET', '/v1/health')).status === 200),
+      over,
+    ]);
   }
 
   spawn(): { child: ChildProcess; exited: Promise<number | null>; output: () => string } {
@@ -73,7 +76,10 @@ export class ControlPlaneWorld {
         socketPath: this.socket,
         method,
         path,
-        headers: payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) },
+        headers:
+          payload === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) },
       });
       call.on('error', reject);
       call.on('response', (response) => {
@@ -100,7 +106,8 @@ export class ControlPlaneWorld {
     const { body } = await this.call('GET', '/v1/host');
     const { guarantees } = body as { guarantees: { id: string; state: string; waivable: boolean }[] };
     for (const { id, state, waivable } of guarantees) {
-      if (state === 'missing' && waivable) await this.call('POST', '/v1/host/waivers', { name: id, waived: true });
+      if (state === 'missing' && waivable)
+        await this.call('POST', '/v1/host/waivers', { name: id, waived: true });
     }
   }
 

@@ -40,7 +40,13 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
   }
   const { state, runtime, config, tools, data = join(homedir(), '.local/share/glovebox') } = values;
   const folders = [state, runtime, config, tools, data];
-  if (state === undefined || runtime === undefined || config === undefined || tools === undefined || !folders.every((one) => isAbsolute(one ?? ''))) {
+  if (
+    state === undefined ||
+    runtime === undefined ||
+    config === undefined ||
+    tools === undefined ||
+    !folders.every((one) => isAbsolute(one ?? ''))
+  ) {
     throw invalid('--state, --runtime, --config and --tools are needed, each an absolute path');
   }
   return { state, runtime, config, data, tools: await readTools(tools) };
@@ -50,7 +56,9 @@ async function readTools(file: string): Promise<Tools> {
   try {
     return toolsFile.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
-    throw invalid(`${file} does not say where runsc and nats-server are (${error instanceof Error ? error.name : 'unknown'})`);
+    throw invalid(
+      `${file} does not say where runsc and nats-server are (${error instanceof Error ? error.name : 'unknown'})`,
+    );
   }
 }
 

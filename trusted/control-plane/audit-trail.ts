@@ -46,8 +46,20 @@ export function intentSettler(
   return async (session, sequence) => {
     await writer.caughtUp(sequence);
     for (const intent of await openIntentsOf(store, session)) {
-      const { version: _version, id, component: _component, kind: _kind, intent: _intent, time: _time, ...fields } = intent;
-      await publisher.outcome(id, { ...fields, outcome: 'unknown', detail: 'the session ended before its outcome was known' });
+      const {
+        version: _version,
+        id,
+        component: _component,
+        kind: _kind,
+        intent: _intent,
+        time: _time,
+        ...fields
+      } = intent;
+      await publisher.outcome(id, {
+        ...fields,
+        outcome: 'unknown',
+        detail: 'the session ended before its outcome was known',
+      });
     }
   };
 }

@@ -109,8 +109,11 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     const denied = deniedEvent(record);
     if (denied !== null) events.publish(denied);
   };
-  await relayAgentWords(ground.bus.connection, (event) => events.publish(event), clock, (error) =>
-    note('an event of an agent was dropped', error),
+  await relayAgentWords(
+    ground.bus.connection,
+    (event) => events.publish(event),
+    clock,
+    (error) => note('an event of an agent was dropped', error),
   );
   const control = new ControlChannel({
     sessions: store.sessions,
@@ -223,7 +226,11 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   undo.push(async () => await app.close());
 }
 
-async function consentService(ground: Ground, control: ControlChannel, events: EventHub): Promise<ConsentService> {
+async function consentService(
+  ground: Ground,
+  control: ControlChannel,
+  events: EventHub,
+): Promise<ConsentService> {
   const verifier = new TokenVerifier(await ground.signer.publicKeys());
   return new ConsentService({
     store: ground.store,
@@ -240,7 +247,11 @@ async function consentService(ground: Ground, control: ControlChannel, events: E
   });
 }
 
-async function startSecrets(ground: Ground, programs: Programs, workloadApi: RouteServer): Promise<SecretKeeper> {
+async function startSecrets(
+  ground: Ground,
+  programs: Programs,
+  workloadApi: RouteServer,
+): Promise<SecretKeeper> {
   return await SecretKeeper.start({
     entry: programs.secretBroker,
     folder: ground.folder.secrets,
@@ -283,7 +294,9 @@ async function sidecarPool(
       sessionId,
       sandboxId,
       trustDomain,
-      joinToken: await ground.authority.createJoinToken(spiffeId(trustDomain, { kind: 'sidecar', session: sessionId })),
+      joinToken: await ground.authority.createJoinToken(
+        spiffeId(trustDomain, { kind: 'sidecar', session: sessionId }),
+      ),
       workloadApi: { host: workloadApi.host, port: workloadApi.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       secretBroker: { ...secrets.address },

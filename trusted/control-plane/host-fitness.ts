@@ -57,14 +57,20 @@ export class HostFitness {
     throw new GloveboxError('GB_HOST_UNFIT', {
       missing: missing.map((one) => one.title).join(', ') || 'a guarantee',
       detail: missing.map((one) => one.detail).join('; ') || 'see `glovebox doctor`',
-      todo: missing.map((one) => one.todo ?? '').filter((one) => one !== '').join(' ') || 'Run `glovebox doctor`.',
+      todo:
+        missing
+          .map((one) => one.todo ?? '')
+          .filter((one) => one !== '')
+          .join(' ') || 'Run `glovebox doctor`.',
     });
   }
 
   /** What this host lacks and a person gave up, in words, for every run (R24). */
   async waived(): Promise<readonly string[]> {
     const { guarantees } = await this.report();
-    return guarantees.filter(({ state }) => state === 'waived').map(({ id, detail }) => `${id} is waived: ${detail}`);
+    return guarantees
+      .filter(({ state }) => state === 'waived')
+      .map(({ id, detail }) => `${id} is waived: ${detail}`);
   }
 
   async waivedNames(): Promise<readonly string[]> {

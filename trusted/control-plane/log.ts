@@ -14,7 +14,19 @@ export function createLog(): Log {
       base: null,
       level: 'info',
       timestamp: pino.stdTimeFunctions.isoTime,
-      redact: { paths: ['token', 'joinToken', 'value', 'sealed', 'authorization', '*.token', '*.joinToken', '*.value', '*.sealed'] },
+      redact: {
+        paths: [
+          'token',
+          'joinToken',
+          'value',
+          'sealed',
+          'authorization',
+          '*.token',
+          '*.joinToken',
+          '*.value',
+          '*.sealed',
+        ],
+      },
     },
     destination({ fd: 2, sync: true }),
   );
@@ -22,13 +34,21 @@ export function createLog(): Log {
 
 export function errorFacts(error: unknown): Record<string, unknown> {
   if (error instanceof GloveboxError) {
-    const inner = error.code === 'GB_INTERNAL' && error.cause !== undefined ? { cause: errorFacts(error.cause) } : {};
+    const inner =
+      error.code === 'GB_INTERNAL' && error.cause !== undefined ? { cause: errorFacts(error.cause) } : {};
     return { code: error.code, what: error.what, why: error.why, ...inner };
   }
   if (error instanceof Error) {
     const code = 'code' in error ? { code: String(error.code) } : {};
     // Where it happened is ours to tell; the message may not be.
-    return { name: error.name, ...code, at: error.stack?.split('\n').slice(1, 5).map((line) => line.trim()) };
+    return {
+      name: error.name,
+      ...code,
+      at: error.stack
+        ?.split('\n')
+        .slice(1, 5)
+        .map((line) => line.trim()),
+    };
   }
   return { name: typeof error };
 }

@@ -99,7 +99,10 @@ export interface AuditTrail {
 
 /** The stored trail (trusted/audit). */
 export interface AuditReader {
-  query(filter: { readonly session?: string; readonly limit: number }): Promise<readonly Record<string, unknown>[]>;
+  query(filter: {
+    readonly session?: string;
+    readonly limit: number;
+  }): Promise<readonly Record<string, unknown>[]>;
   /** JSON lines: records, checkpoints, keys. */
   export(session?: string): AsyncIterable<string>;
 }

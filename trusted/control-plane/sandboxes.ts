@@ -14,7 +14,11 @@ const explainedBy: Readonly<Record<DriverEnd['reason'], EndReason | null>> = {
 };
 
 /** Sessions speak of sandboxes, the driver of processes and mounts: this is between them. */
-export function sandboxesOf(driver: SandboxDriver, sessionsFolder: string, log: (message: string) => void): SandboxPort {
+export function sandboxesOf(
+  driver: SandboxDriver,
+  sessionsFolder: string,
+  log: (message: string) => void,
+): SandboxPort {
   return {
     start: async (order) => await start(driver, sessionsFolder, order),
     reap: async () => {
@@ -40,7 +44,11 @@ export function onlyWhenFit(driver: SandboxDriver, requireFit: () => Promise<voi
   };
 }
 
-async function start(driver: SandboxDriver, sessionsFolder: string, order: SandboxOrder): Promise<RunningSandbox> {
+async function start(
+  driver: SandboxDriver,
+  sessionsFolder: string,
+  order: SandboxOrder,
+): Promise<RunningSandbox> {
   const sandbox = await driver.start({
     sandboxId: order.sandboxId,
     role: 'agent',
@@ -85,6 +93,8 @@ function limitsOf(applied: readonly AppliedLimit[]): {
       value: String(value),
       enforcedBy: enforced ? by : null,
     })),
-    weakened: applied.filter(({ enforced }) => !enforced).map(({ limit, by }) => `${limit} is not limited: ${by}`),
+    weakened: applied
+      .filter(({ enforced }) => !enforced)
+      .map(({ limit, by }) => `${limit} is not limited: ${by}`),
   };
 }

@@ -65,7 +65,12 @@ export class SecretKeeper {
       exited: async (part) => await part.exited,
       log: options.log,
     });
-    const client = RouteClient.withIdentity(secretRoutes, () => ({ host: '127.0.0.1', port }), options.identity, 'secret-broker');
+    const client = RouteClient.withIdentity(
+      secretRoutes,
+      () => ({ host: '127.0.0.1', port }),
+      options.identity,
+      'secret-broker',
+    );
     const keeper = new SecretKeeper(broker, client);
     await keeper.list();
     return keeper;

@@ -18,6 +18,12 @@ export const brokerReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ready'), host: z.string(), port: z.int() }),
   z.strictObject({ type: z.literal('failed'), detail: z.string() }),
   /** Who was refused what, for the audit trail; never a value. */
-  z.strictObject({ type: z.literal('refused'), caller: z.string(), operation: z.string(), code: z.string(), detail: z.string() }),
+  z.strictObject({
+    type: z.literal('refused'),
+    caller: z.string(),
+    operation: z.string(),
+    code: z.string(),
+    detail: z.string(),
+  }),
 ]);
 export type BrokerReport = z.infer<typeof brokerReport>;

@@ -1,8 +1,4 @@
-import {
-  GloveboxError,
-  limits,
-  type SessionId,
-} from '../../pure/contracts/index.ts';
+import { GloveboxError, limits, type SessionId } from '../../pure/contracts/index.ts';
 import type { SecretBackend, SecretListing } from './backend.ts';
 import { checkIntent, refused, type StoredIntent } from './intent-check.ts';
 import type { SealingKey } from './sealing-key.ts';
@@ -53,11 +49,13 @@ export class SecretBroker {
     if (!bound.includes(secret)) throw refused('this session was not made with that secret');
     const intent = checkIntent(await readStored(intentSeq), { session, secret, nowMs: now() });
     // What a predecessor of this process has handed out is not known: its intents are spent.
-    if (Date.parse(intent.time) < this.#startedAt) throw refused('the secret broker was started after the intent');
+    if (Date.parse(intent.time) < this.#startedAt)
+      throw refused('the secret broker was started after the intent');
     // Spent before the value is opened, and in one turn of the event loop with the look: of 100 racing reads one goes on.
     if (!this.#spend(intentSeq)) throw refused('the intent was used before');
     const value = await backend.read(secret);
-    if (value === undefined) throw new GloveboxError('GB_NOT_FOUND', { what: `secret ${secret}`, detail: 'it was removed' });
+    if (value === undefined)
+      throw new GloveboxError('GB_NOT_FOUND', { what: `secret ${secret}`, detail: 'it was removed' });
     return { value: value.reveal() };
   }
 

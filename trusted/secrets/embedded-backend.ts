@@ -92,7 +92,11 @@ export class EmbeddedBackend implements SecretBackend {
   /** A new master key; every value's own key is wrapped anew. Killed half-way, both keys are there and the next run goes on. */
   async rotateMaster(): Promise<void> {
     const next = String(Number(this.#master.current) + 1);
-    await this.#saveMaster({ ...this.#master, current: next, keys: { ...this.#master.keys, [next]: fresh() } });
+    await this.#saveMaster({
+      ...this.#master,
+      current: next,
+      keys: { ...this.#master.keys, [next]: fresh() },
+    });
     for (const name of await this.#names()) {
       const record = await this.#read(name);
       if (record === undefined) continue;
@@ -100,7 +104,8 @@ export class EmbeddedBackend implements SecretBackend {
       await this.#write({ ...record, key: await this.#wrap(name, key) });
     }
     const current = this.#master.keys[next];
-    if (current !== undefined) await this.#saveMaster({ version: 1, current: next, keys: { [next]: current } });
+    if (current !== undefined)
+      await this.#saveMaster({ version: 1, current: next, keys: { [next]: current } });
   }
 
   async #saveMaster(master: MasterKeys): Promise<void> {
@@ -159,7 +164,10 @@ export class EmbeddedBackend implements SecretBackend {
 /** A name is a file's name here: checked at this door too, whoever called. */
 function checked(name: string): string {
   if (secretName.safeParse(name).success) return name;
-  throw new GloveboxError('GB_INPUT_INVALID', { what: 'A secret name', detail: 'lower-case letters, digits and dashes' });
+  throw new GloveboxError('GB_INPUT_INVALID', {
+    what: 'A secret name',
+    detail: 'lower-case letters, digits and dashes',
+  });
 }
 
 const damaged = (name: string): GloveboxError =>

@@ -4,7 +4,9 @@ import { serveBroker } from './serve.ts';
 
 /** The secret broker's process: started by the control plane, ends with it. */
 if (process.send === undefined) {
-  process.stderr.write('The secret broker is started by the control plane; it has nothing to say to a shell.\n');
+  process.stderr.write(
+    'The secret broker is started by the control plane; it has nothing to say to a shell.\n',
+  );
   process.exit(64);
 }
 

@@ -45,4 +45,8 @@ export async function writePrivate(path: string, text: string): Promise<void> {
 }
 
 const refused = (path: string, detail: string): GloveboxError =>
-  new GloveboxError('GB_STATE_REFUSED', { path, detail, todo: `Look at ${path}; it holds what only you may read.` });
+  new GloveboxError('GB_STATE_REFUSED', {
+    path,
+    detail,
+    todo: `Look at ${path}; it holds what only you may read.`,
+  });

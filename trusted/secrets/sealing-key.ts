@@ -1,4 +1,11 @@
-import { compactDecrypt, exportJWK, generateKeyPair, importJWK, calculateJwkThumbprint, type JWK } from 'jose';
+import {
+  compactDecrypt,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  calculateJwkThumbprint,
+  type JWK,
+} from 'jose';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { GloveboxError, Secret, sealedContent, sealing } from '../../pure/contracts/index.ts';

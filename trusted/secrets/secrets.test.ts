@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, chmodSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  chmodSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactEncrypt, generateKeyPair, importJWK } from 'jose';
@@ -150,7 +159,10 @@ describe('a read of a secret', () => {
     time: new Date(now).toISOString(),
     ...more,
   });
-  const stored = (more: Partial<AuditRecord> = {}, subject = auditSubject(alice, 'sidecar')): StoredIntent => ({
+  const stored = (
+    more: Partial<AuditRecord> = {},
+    subject = auditSubject(alice, 'sidecar'),
+  ): StoredIntent => ({
     subject,
     data: new TextEncoder().encode(JSON.stringify(record(more))),
   });
@@ -208,7 +220,10 @@ describe('a read of a secret', () => {
   });
 
   test('[R32] is refused to a session that was not made with the secret, whatever its intent says', async () => {
-    const it = await broker({ 1: stored({ session: bob }, auditSubject(bob, 'sidecar')), 2: stored({ secret: 'other' }) });
+    const it = await broker({
+      1: stored({ session: bob }, auditSubject(bob, 'sidecar')),
+      2: stored({ secret: 'other' }),
+    });
     await expect(it.read(bob, 'anthropic', 1)).rejects.toMatchObject({ code: 'GB_SECRET_REFUSED' });
     await expect(it.read(alice, 'other', 2)).rejects.toMatchObject({ code: 'GB_SECRET_REFUSED' });
   });
@@ -219,7 +234,10 @@ describe('a read of a secret', () => {
   });
 
   test('[R28] any error on the way denies', async () => {
-    const it = await broker({ 1: stored() }, { bindings: async () => await Promise.reject(new Error('down')) });
+    const it = await broker(
+      { 1: stored() },
+      { bindings: async () => await Promise.reject(new Error('down')) },
+    );
     await expect(it.read(alice, 'anthropic', 1)).rejects.toThrow('down');
   });
 });

@@ -44,7 +44,12 @@ export async function serveBroker(
   });
   identity.onEnd((reason) => onLost(reason.message));
   void bus.lost.then((error) => onLost(error.message));
-  const controlPlane = RouteClient.withIdentity(workloadRoutes, () => bootstrap.workloadApi, identity, 'control-plane');
+  const controlPlane = RouteClient.withIdentity(
+    workloadRoutes,
+    () => bootstrap.workloadApi,
+    identity,
+    'control-plane',
+  );
   const backend = await EmbeddedBackend.open(bootstrap.folder, Date.now);
   const broker = new SecretBroker({
     backend,
@@ -73,7 +78,13 @@ export async function serveBroker(
           } catch (error) {
             if (error instanceof GloveboxError) {
               const { code, why } = error;
-              report({ type: 'refused', caller: caller.identity.id, operation: 'readSecret', code, detail: why });
+              report({
+                type: 'refused',
+                caller: caller.identity.id,
+                operation: 'readSecret',
+                code,
+                detail: why,
+              });
             }
             throw error;
           }

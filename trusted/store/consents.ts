@@ -10,7 +10,10 @@ import type {
 export interface ConsentStore {
   insert(question: ConsentQuestion): Promise<void>;
   get(id: ConsentId): Promise<ConsentQuestion | undefined>;
-  list(filter: { readonly pendingOnly: boolean; readonly limit: number }): Promise<readonly ConsentQuestion[]>;
+  list(filter: {
+    readonly pendingOnly: boolean;
+    readonly limit: number;
+  }): Promise<readonly ConsentQuestion[]>;
   pendingOf(session: SessionId): Promise<readonly ConsentQuestion[]>;
   countSince(session: SessionId, since: string): Promise<number>;
   /** The same question again: folded into the open one. */

@@ -50,7 +50,11 @@ const first: Migration = {
       .addColumn('count', 'integer', (c) => c.notNull())
       .addColumn('shown', 'text', (c) => c.notNull())
       .execute();
-    await db.schema.createIndex('consents_by_state').on('consents').columns(['state', 'expires_at']).execute();
+    await db.schema
+      .createIndex('consents_by_state')
+      .on('consents')
+      .columns(['state', 'expires_at'])
+      .execute();
     await db.schema
       .createIndex('consents_by_session')
       .on('consents')
@@ -127,7 +131,11 @@ const audit: Migration = {
       .on('audit_records')
       .columns(['session', 'seq'])
       .execute();
-    await db.schema.createIndex('audit_records_by_id').on('audit_records').columns(['session', 'id']).execute();
+    await db.schema
+      .createIndex('audit_records_by_id')
+      .on('audit_records')
+      .columns(['session', 'id'])
+      .execute();
     await db.schema
       .createTable('audit_heads')
       .addColumn('session', 'text', (c) => c.primaryKey())

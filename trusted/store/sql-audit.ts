@@ -23,7 +23,9 @@ export class SqlAuditStore implements AuditStore {
         await transaction
           .insertInto('audit_heads')
           .values({ session, count, hash, last_seq: lastSeq })
-          .onConflict((conflict) => conflict.column('session').doUpdateSet({ count, hash, last_seq: lastSeq }))
+          .onConflict((conflict) =>
+            conflict.column('session').doUpdateSet({ count, hash, last_seq: lastSeq }),
+          )
           .execute();
       }
       await transaction
@@ -35,7 +37,11 @@ export class SqlAuditStore implements AuditStore {
   }
 
   async lastSeq(): Promise<number> {
-    const row = await this.#db.selectFrom('audit_progress').select('last_seq').where('id', '=', 1).executeTakeFirst();
+    const row = await this.#db
+      .selectFrom('audit_progress')
+      .select('last_seq')
+      .where('id', '=', 1)
+      .executeTakeFirst();
     return row === undefined ? 0 : Number(row.last_seq);
   }
 
@@ -46,7 +52,11 @@ export class SqlAuditStore implements AuditStore {
   }
 
   async head(session: string): Promise<ChainHead | undefined> {
-    const row = await this.#db.selectFrom('audit_heads').selectAll().where('session', '=', session).executeTakeFirst();
+    const row = await this.#db
+      .selectFrom('audit_heads')
+      .selectAll()
+      .where('session', '=', session)
+      .executeTakeFirst();
     return row === undefined ? undefined : headOf(row);
   }
 
@@ -85,7 +95,10 @@ export class SqlAuditStore implements AuditStore {
 
   async checkpoints(): Promise<readonly StoredCheckpoint[]> {
     const rows = await this.#db.selectFrom('audit_checkpoints').selectAll().orderBy('number').execute();
-    return rows.map(({ payload, token }) => ({ payload: checkpointPayload.parse(JSON.parse(payload)), token }));
+    return rows.map(({ payload, token }) => ({
+      payload: checkpointPayload.parse(JSON.parse(payload)),
+      token,
+    }));
   }
 }
 

@@ -37,7 +37,10 @@ export class SqlIdentityStore implements IdentityStore {
       .returning(['spiffe_id', 'expires_at'])
       .executeTakeFirst();
     if (taken !== undefined) {
-      return { state: 'fresh', binding: { spiffeId: idOf(taken.spiffe_id), expiresAt: Number(taken.expires_at) } };
+      return {
+        state: 'fresh',
+        binding: { spiffeId: idOf(taken.spiffe_id), expiresAt: Number(taken.expires_at) },
+      };
     }
     const known = await this.#db
       .selectFrom('join_tokens')
@@ -103,12 +106,18 @@ export class SqlIdentityStore implements IdentityStore {
   }
 
   async revokeLineage(lineage: string, nowMs: number): Promise<readonly string[]> {
-    return await this.#db.transaction().execute(async (transaction) => await revoke(transaction, [lineage], nowMs));
+    return await this.#db
+      .transaction()
+      .execute(async (transaction) => await revoke(transaction, [lineage], nowMs));
   }
 
   async revokeIdentity(spiffeId: SpiffeId, nowMs: number): Promise<readonly string[]> {
     return await this.#db.transaction().execute(async (transaction) => {
-      await transaction.updateTable('join_tokens').set({ used: 1 }).where('spiffe_id', '=', spiffeId).execute();
+      await transaction
+        .updateTable('join_tokens')
+        .set({ used: 1 })
+        .where('spiffe_id', '=', spiffeId)
+        .execute();
       const [rows, tokens] = [
         await transaction
           .selectFrom('serials')
@@ -116,7 +125,11 @@ export class SqlIdentityStore implements IdentityStore {
           .distinct()
           .where('spiffe_id', '=', spiffeId)
           .execute(),
-        await transaction.selectFrom('join_tokens').select('hash').where('spiffe_id', '=', spiffeId).execute(),
+        await transaction
+          .selectFrom('join_tokens')
+          .select('hash')
+          .where('spiffe_id', '=', spiffeId)
+          .execute(),
       ];
       const lineages = new Set([...rows.map((row) => row.lineage), ...tokens.map((token) => token.hash)]);
       return await revoke(transaction, [...lineages], nowMs);

@@ -191,8 +191,8 @@ function recordOf(row: Selectable<SessionTable>): SessionRecord {
     }),
     ...findingsSchema.parse({
       changes: row.changes,
-      weakened: JSON.parse(row.weakened),
-      limits: JSON.parse(row.limits),
+      weakened: JSON.parse(row.weakened) as unknown,
+      limits: JSON.parse(row.limits) as unknown,
     }),
     policyGeneration: row.policy_generation,
     turnId: row.turn_id === null ? null : asTurnId(row.turn_id),

@@ -70,7 +70,11 @@ async function refuseLooseFile(path: string): Promise<void> {
 function refuseOthers(path: string, uid: number, mode: number, repair: string): void {
   const self = process.getuid?.();
   if (uid !== self) {
-    throw refusal(path, `it belongs to uid ${uid}, and Glovebox runs as ${self ?? 'another'}`, `Look at ${path}.`);
+    throw refusal(
+      path,
+      `it belongs to uid ${uid}, and Glovebox runs as ${self ?? 'another'}`,
+      `Look at ${path}.`,
+    );
   }
   if ((mode & 0o077) !== 0) {
     throw refusal(

@@ -1,3 +1,8 @@
+import type { ColumnType } from 'kysely';
+
+/** A `bigint` column: some drivers read it as text, so whoever reads one makes a number of it. */
+type Whole = ColumnType<number | string, number, number>;
+
 /** Columns as every adapter has them: text, whole numbers, JSON as text. Nothing here is special to one database. */
 export interface SessionTable {
   id: string;
@@ -63,11 +68,10 @@ export interface WaiverTable {
   at: string;
 }
 
-/** Milliseconds since the epoch do not fit 32 bits: `bigint` columns, which some drivers read as text. */
 export interface JoinTokenTable {
   hash: string;
   spiffe_id: string;
-  expires_at: number;
+  expires_at: Whole;
   used: number;
 }
 
@@ -76,8 +80,8 @@ export interface SerialTable {
   lineage: string;
   spiffe_id: string;
   channel: string;
-  not_after: number;
-  renewed_at: number | null;
+  not_after: Whole;
+  renewed_at: ColumnType<number | string | null, number | null, number | null>;
 }
 
 export interface RevokedLineageTable {
@@ -85,7 +89,7 @@ export interface RevokedLineageTable {
 }
 
 export interface AuditRecordTable {
-  seq: number;
+  seq: Whole;
   session: string;
   id: string;
   prev: string;
@@ -95,18 +99,18 @@ export interface AuditRecordTable {
 
 export interface AuditHeadTable {
   session: string;
-  count: number;
+  count: Whole;
   hash: string;
-  last_seq: number;
+  last_seq: Whole;
 }
 
 export interface AuditProgressTable {
   id: number;
-  last_seq: number;
+  last_seq: Whole;
 }
 
 export interface AuditCheckpointTable {
-  number: number;
+  number: Whole;
   payload: string;
   token: string;
 }

@@ -55,12 +55,17 @@ const refused = (name: string, route: Route, caller: PeerCaller, parts: object):
 };
 
 describe('the guard of every route', () => {
-  test.each(all)('[R3] %s is answered to the kinds that the registry names, and to no other', (name, route) => {
-    for (const caller of callers) {
-      const allowed = route.callers.some((kind) => kind === callerKind(caller));
-      expect(refused(name, route, caller, {}), callerKind(caller)).toBe(allowed ? null : 'GB_CALLER_REFUSED');
-    }
-  });
+  test.each(all)(
+    '[R3] %s is answered to the kinds that the registry names, and to no other',
+    (name, route) => {
+      for (const caller of callers) {
+        const allowed = route.callers.some((kind) => kind === callerKind(caller));
+        expect(refused(name, route, caller, {}), callerKind(caller)).toBe(
+          allowed ? null : 'GB_CALLER_REFUSED',
+        );
+      }
+    },
+  );
 
   const own = all.filter(([, route]) => route.owner === 'caller-session');
   test.each(own)('[R2] %s: a session named anywhere must be the caller’s own', (name, route) => {
@@ -70,13 +75,25 @@ describe('the guard of every route', () => {
         expect(refused(name, route, sidecar, { [place]: { [key]: bob } }), `${place}.${key}`).toBe(
           'GB_CALLER_MISMATCH',
         );
-        expect(refused(name, route, sidecar, { [place]: { deeper: [{ [key]: bob }] } })).toBe('GB_CALLER_MISMATCH');
+        expect(refused(name, route, sidecar, { [place]: { deeper: [{ [key]: bob }] } })).toBe(
+          'GB_CALLER_MISMATCH',
+        );
       }
     }
   });
 
   test.each(own)('[R2] %s: what is no session id is nobody’s own', (name, route) => {
-    for (const odd of ['', '*', `${alice}.`, ` ${alice}`, alice.toUpperCase(), 7, null, [alice], { id: alice }]) {
+    for (const odd of [
+      '',
+      '*',
+      `${alice}.`,
+      ` ${alice}`,
+      alice.toUpperCase(),
+      7,
+      null,
+      [alice],
+      { id: alice },
+    ]) {
       expect(refused(name, route, sidecar, { params: { session: odd } })).toBe('GB_CALLER_MISMATCH');
     }
   });
@@ -86,7 +103,9 @@ describe('the guard of every route', () => {
     const plain = fc.jsonValue({ maxDepth: 4 });
     fc.assert(
       fc.property(plain, fc.array(fc.constantFrom('a', 'b', 'params'), { maxLength: 5 }), (value, path) => {
-        const body = path.reduceRight<unknown>((inner, key) => ({ noise: value, [key]: inner }), { session: bob });
+        const body = path.reduceRight<unknown>((inner, key) => ({ noise: value, [key]: inner }), {
+          session: bob,
+        });
         expect(refused('requestConsent', route, sidecar, { body })).toBe('GB_CALLER_MISMATCH');
       }),
     );
@@ -100,6 +119,8 @@ describe('the guard of every route', () => {
   test('a body too deep to look through is refused', () => {
     let body: unknown = { session: alice };
     for (let depth = 0; depth < 40; depth += 1) body = { inner: body };
-    expect(refused('requestConsent', workloadRoutes.requestConsent, sidecar, { body })).toBe('GB_CALLER_MISMATCH');
+    expect(refused('requestConsent', workloadRoutes.requestConsent, sidecar, { body })).toBe(
+      'GB_CALLER_MISMATCH',
+    );
   });
 });

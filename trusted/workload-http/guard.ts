@@ -36,8 +36,13 @@ export function guard(operation: string, route: Route, caller: PeerCaller, parts
       return;
     case 'caller-session': {
       const own = caller.kind === 'anonymous' ? undefined : sessionOf(caller.identity);
-      const named = [...sessionsNamed(parts.params), ...sessionsNamed(parts.query), ...sessionsNamed(parts.body)];
-      const foreign = own === undefined ? (named[0] ?? 'a session') : named.find((session) => session !== own);
+      const named = [
+        ...sessionsNamed(parts.params),
+        ...sessionsNamed(parts.query),
+        ...sessionsNamed(parts.body),
+      ];
+      const foreign =
+        own === undefined ? (named[0] ?? 'a session') : named.find((session) => session !== own);
       if (foreign !== undefined) {
         throw new GloveboxError('GB_CALLER_MISMATCH', { named: foreign, caller: callerName(caller) });
       }

@@ -13,7 +13,11 @@ type CallerOf<Kinds extends readonly CallerKind[]> = 'anonymous' extends Kinds[n
 export interface WorkloadCall<R extends Route> {
   readonly caller: CallerOf<R['callers']>;
   readonly body: R extends Record<'body', infer S> ? Parsed<S> : undefined;
-  readonly params: R['owner'] extends 'none' ? (R extends Record<'params', infer S> ? Parsed<S> : undefined) : undefined;
+  readonly params: R['owner'] extends 'none'
+    ? R extends Record<'params', infer S>
+      ? Parsed<S>
+      : undefined
+    : undefined;
 }
 
 /** Typed by the registry: a route without a handler does not compile. */

@@ -17,9 +17,12 @@ export interface RouteAddress {
   readonly port: number;
 }
 
-type Part<R, K extends string> = R extends Record<K, infer S> ? (S extends z.ZodType ? z.input<S> : never) : never;
+type Part<R, K extends string> =
+  R extends Record<K, infer S> ? (S extends z.ZodType ? z.input<S> : never) : never;
 /** What a route takes: its path parameters and its body, where it has them. */
-export type RouteInput<R extends Route> = (R extends Record<'params', z.ZodType> ? { params: Part<R, 'params'> } : unknown) &
+export type RouteInput<R extends Route> = (R extends Record<'params', z.ZodType>
+  ? { params: Part<R, 'params'> }
+  : unknown) &
   (R extends Record<'body', z.ZodType> ? { body: Part<R, 'body'> } : unknown);
 
 /** Calls the routes of a registry as this identity. The server must be of the one kind that is expected. */
@@ -40,7 +43,11 @@ export class RouteClient<Routes extends Record<string, Route>> {
     identity: TlsIdentity,
     server: IdentityKind,
   ): RouteClient<R> {
-    return new RouteClient(routes, address, new IdentityAgent(identity, (peer) => peer.kind === server, { keepAlive: true }));
+    return new RouteClient(
+      routes,
+      address,
+      new IdentityAgent(identity, (peer) => peer.kind === server, { keepAlive: true }),
+    );
   }
 
   /** For a join: without a certificate of our own, the server verified all the same. */
@@ -72,7 +79,9 @@ export class RouteClient<Routes extends Record<string, Route>> {
   ): Promise<z.output<Routes[K]['response']>> {
     const route: Route = this.#routes[name] as Route;
     const { params, body } = input as { params?: Record<string, string>; body?: unknown };
-    const path = route.path.replace(/:([a-z]+)/gi, (_, key: string) => encodeURIComponent(params?.[key] ?? ''));
+    const path = route.path.replace(/:([a-z]+)/gi, (_, key: string) =>
+      encodeURIComponent(params?.[key] ?? ''),
+    );
     const { status, text } = await this.#exchange(route.method, path, body);
     if (status !== 200) throw errorOf(text, path);
     return route.response.parse(JSON.parse(text)) as z.output<Routes[K]['response']>;
@@ -95,7 +104,10 @@ export class RouteClient<Routes extends Record<string, Route>> {
         path,
         agent: this.#agent,
         timeout: limits.operationTimeout.value,
-        headers: payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) },
+        headers:
+          payload === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) },
       });
       call.on('timeout', () => call.destroy(new Error('no answer in time')));
       call.on('error', (error) => fail(error.message, error));
@@ -108,7 +120,9 @@ export class RouteClient<Routes extends Record<string, Route>> {
           else chunks.push(chunk);
         });
         response.on('error', (error) => fail(error.message, error));
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+        );
       });
       call.end(payload);
     });
@@ -125,7 +139,10 @@ function errorOf(text: string, path: string): GloveboxError {
     }
   } catch {
     // No JSON: not one of our servers' answers.
-    return new GloveboxError('GB_UPSTREAM_FAILED', { what: path, detail: 'it answered something else than JSON' });
+    return new GloveboxError('GB_UPSTREAM_FAILED', {
+      what: path,
+      detail: 'it answered something else than JSON',
+    });
   }
   return new GloveboxError('GB_UPSTREAM_FAILED', { what: path, detail: 'it answered with an unknown error' });
 }

@@ -71,11 +71,16 @@ export async function serveRoutes<Routes extends Record<string, Route>>(
   };
 }
 
-const callerOf = <R extends Record<string, Route>>(socket: TLSSocket, options: RouteServerOptions<R>): PeerCaller =>
-  peerCaller(socket, { trustDomain: options.trustDomain, role: 'client', now: options.now });
+const callerOf = <R extends Record<string, Route>>(
+  socket: TLSSocket,
+  options: RouteServerOptions<R>,
+): PeerCaller => peerCaller(socket, { trustDomain: options.trustDomain, role: 'client', now: options.now });
 
 /** A connection whose certificate is not good is ended before its first request. */
-function admitPeers<R extends Record<string, Route>>(server: HttpsServer, options: RouteServerOptions<R>): void {
+function admitPeers<R extends Record<string, Route>>(
+  server: HttpsServer,
+  options: RouteServerOptions<R>,
+): void {
   server.on('secureConnection', (socket: TLSSocket) => {
     try {
       const caller = callerOf(socket, options);
@@ -87,7 +92,10 @@ function admitPeers<R extends Record<string, Route>>(server: HttpsServer, option
   });
 }
 
-function addRoutes<R extends Record<string, Route>>(app: FastifyInstance, options: RouteServerOptions<R>): void {
+function addRoutes<R extends Record<string, Route>>(
+  app: FastifyInstance,
+  options: RouteServerOptions<R>,
+): void {
   const typed = app.withTypeProvider<ZodTypeProvider>();
   typed.setValidatorCompiler(validatorCompiler);
   typed.setSerializerCompiler(serializerCompiler);
@@ -101,7 +109,7 @@ function addRoutes<R extends Record<string, Route>>(app: FastifyInstance, option
     return await reply.status(error.status).send(error.toBody());
   });
   const handlers = options.handlers as unknown as Readonly<Record<string, AnyHandler>>;
-  for (const [name, route] of Object.entries(options.routes) as [string, Route][]) {
+  for (const [name, route] of Object.entries<Route>(options.routes)) {
     typed.route({
       method: route.method,
       url: route.path,
@@ -125,7 +133,8 @@ function addRoutes<R extends Record<string, Route>>(app: FastifyInstance, option
       },
       handler: async (request) => {
         const handler = handlers[name];
-        if (handler === undefined) throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
+        if (handler === undefined)
+          throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
         return await handler({
           caller: callerOf(request.raw.socket as TLSSocket, options),
           body: request.body,

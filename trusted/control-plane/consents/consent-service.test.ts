@@ -78,7 +78,8 @@ beforeEach(async () => {
     verifyConsent: async (token, expected) => {
       const claims = consentClaims.parse(JSON.parse(token));
       for (const [name, value] of Object.entries(expected)) {
-        if (claims[name as keyof ConsentClaims] !== value) throw new GloveboxError('GB_TOKEN_INVALID', { detail: name });
+        if (claims[name as keyof ConsentClaims] !== value)
+          throw new GloveboxError('GB_TOKEN_INVALID', { detail: name });
       }
       return claims;
     },
@@ -128,7 +129,9 @@ describe('consent', () => {
       turn_id: session.turnId,
       mode: 'once',
     });
-    expect(audited).toEqual([expect.objectContaining({ operation: 'consent.answer', decision: 'allow', user: alice })]);
+    expect(audited).toEqual([
+      expect.objectContaining({ operation: 'consent.answer', decision: 'allow', user: alice }),
+    ]);
   });
 
   test('[R39] an answer to another digest, by another person, or a second one counts for nothing', async () => {
@@ -151,7 +154,9 @@ describe('consent', () => {
   });
 
   test('[R36] a question of a turn that is not open is not asked', async () => {
-    await expect(service.ask(session, request({ turnId: asTurnId(randomIds.token()) }))).rejects.toMatchObject({
+    await expect(
+      service.ask(session, request({ turnId: asTurnId(randomIds.token()) })),
+    ).rejects.toMatchObject({
       code: 'GB_CONSENT_DENIED',
     });
     await expect(service.ask({ ...session, turnId: null }, request())).rejects.toMatchObject({
@@ -191,7 +196,8 @@ describe('consent', () => {
 
   test('asking again, in other words, is folded; flooding is refused', async () => {
     const first = await service.ask(session, request());
-    for (let i = 0; i < 5; i += 1) expect(await service.ask(session, request({ reason: `again ${i}` }))).toEqual(first);
+    for (let i = 0; i < 5; i += 1)
+      expect(await service.ask(session, request({ reason: `again ${i}` }))).toEqual(first);
     expect(await service.list(false)).toEqual([expect.objectContaining({ count: 6, reason: 'because' })]);
     let refused: unknown;
     for (let i = 0; refused === undefined && i < 100; i += 1) {
@@ -210,7 +216,9 @@ describe('consent', () => {
     const token = tokenOf(said[0]);
     const uses = await Promise.allSettled(Array.from({ length: 100 }, () => service.consume(session, token)));
     expect(uses.filter((one) => one.status === 'fulfilled')).toHaveLength(1);
-    const lost = uses.flatMap((one) => (one.status === 'rejected' ? [(one.reason as GloveboxError).code] : []));
+    const lost = uses.flatMap((one) =>
+      one.status === 'rejected' ? [(one.reason as GloveboxError).code] : [],
+    );
     expect(new Set(lost)).toEqual(new Set(['GB_TOKEN_REPLAYED']));
     expect(await store.grants.listOf(session.id)).toHaveLength(1);
   });
@@ -234,10 +242,15 @@ describe('consent', () => {
       { iss: spiffeId(defaultTrustDomain, { kind: 'secret-broker' }) },
     ];
     for (const change of wrong) {
-      await expect(service.consume(session, sign({ ...good, ...change })), JSON.stringify(change)).rejects.toThrow();
+      await expect(
+        service.consume(session, sign({ ...good, ...change })),
+        JSON.stringify(change),
+      ).rejects.toThrow();
     }
     expect(await store.grants.listOf(session.id)).toEqual([]);
-    await expect(service.consume(session, sign(good))).resolves.toMatchObject({ grantId: expect.any(String) });
+    await expect(service.consume(session, sign(good))).resolves.toMatchObject({
+      grantId: expect.any(String),
+    });
   });
 
   test('the end of a session voids its questions and its grants', async () => {

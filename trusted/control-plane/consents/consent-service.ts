@@ -57,7 +57,10 @@ export class ConsentService {
   }
 
   /** A question of the session in the caller's certificate, about its one open turn (R36). */
-  async ask(session: SessionRecord, request: ConsentRequest): Promise<{ id: string; expiresAt: string; digest: string }> {
+  async ask(
+    session: SessionRecord,
+    request: ConsentRequest,
+  ): Promise<{ id: string; expiresAt: string; digest: string }> {
     return await this.#queue.run(session.id, async () => {
       if (session.state !== 'running' && session.state !== 'preparing') throw notOpen(session, 'a question');
       if (session.turnId === null || request.turnId !== session.turnId) {
@@ -162,7 +165,10 @@ export class ConsentService {
       question.turnId === claims.turn_id &&
       question.digest === claims.digest;
     if (!same) {
-      throw new GloveboxError('GB_CONSENT_DENIED', { scope: claims.scope, detail: 'no approved question is behind it' });
+      throw new GloveboxError('GB_CONSENT_DENIED', {
+        scope: claims.scope,
+        detail: 'no approved question is behind it',
+      });
     }
     const id = ids.grant();
     const redeemed = await store.grants.redeem(claims.jti, {
@@ -244,7 +250,11 @@ export class ConsentService {
     return session;
   }
 
-  async #refuse(question: ConsentQuestion, state: 'denied' | 'expired', user: UserId | null): Promise<ConsentQuestion> {
+  async #refuse(
+    question: ConsentQuestion,
+    state: 'denied' | 'expired',
+    user: UserId | null,
+  ): Promise<ConsentQuestion> {
     const { store, control } = this.#options;
     if (!(await store.consents.answer(asConsentId(question.id), state))) throw answered(question);
     // A denial takes effect whether or not it can be written down.
@@ -258,7 +268,12 @@ export class ConsentService {
     return this.#answered({ ...question, state });
   }
 
-  async #record(question: ConsentQuestion, decision: 'allow' | 'deny', rule: string, user: UserId | null): Promise<void> {
+  async #record(
+    question: ConsentQuestion,
+    decision: 'allow' | 'deny',
+    rule: string,
+    user: UserId | null,
+  ): Promise<void> {
     await this.#options.audit.record({
       session: question.sessionId as SessionId,
       turn: asTurnId(question.turnId),

@@ -38,12 +38,20 @@ async function upgrade(
   count();
   const match = path.exec(request.url ?? '');
   if (match === null || request.method !== 'GET') {
-    throw new GloveboxError('GB_NOT_FOUND', { what: 'such upgrade', detail: 'only a session can be attached to' });
+    throw new GloveboxError('GB_NOT_FOUND', {
+      what: 'such upgrade',
+      detail: 'only a session can be attached to',
+    });
   }
   if (request.headers.upgrade !== attachProtocol || head.length > 0 || !(socket instanceof Socket)) {
-    throw new GloveboxError('GB_INPUT_INVALID', { what: 'The upgrade', detail: `it is not ${attachProtocol}` });
+    throw new GloveboxError('GB_INPUT_INVALID', {
+      what: 'The upgrade',
+      detail: `it is not ${attachProtocol}`,
+    });
   }
-  const query = operatorRoutes.attachSession.query.safeParse(Object.fromEntries(new URLSearchParams(match[2] ?? '')));
+  const query = operatorRoutes.attachSession.query.safeParse(
+    Object.fromEntries(new URLSearchParams(match[2] ?? '')),
+  );
   if (!query.success) {
     throw new GloveboxError('GB_INPUT_INVALID', { what: 'The upgrade', detail: 'its query is not valid' });
   }

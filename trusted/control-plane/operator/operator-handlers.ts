@@ -38,7 +38,12 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
   const { sessions, consents, secrets, host, changes, presets, events, audit, auditReader } = parts;
   const sessionIdOf = async (text: string | undefined): Promise<SessionRecord['id'] | null> =>
     text === undefined ? null : (await sessions.find(text)).id;
-  const recorded = async (operation: string, user: UserId, detail: string, session: SessionRecord | null): Promise<number> =>
+  const recorded = async (
+    operation: string,
+    user: UserId,
+    detail: string,
+    session: SessionRecord | null,
+  ): Promise<number> =>
     await audit.record({
       session: session?.id ?? 'system',
       operation,
@@ -77,7 +82,12 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     diffChanges: async ({ session }) => ({ diff: await changes.diff(session) }),
     applyChanges: async ({ caller, session, body }) => {
       requireKept(session, 'apply');
-      await recorded('changes.apply', caller.user, body.paths === undefined ? 'all' : `${body.paths.length} paths`, session);
+      await recorded(
+        'changes.apply',
+        caller.user,
+        body.paths === undefined ? 'all' : `${body.paths.length} paths`,
+        session,
+      );
       const outcome = await changes.apply(session, {
         ...(body.paths === undefined ? {} : { paths: body.paths }),
         sensitive: body.sensitive,
@@ -122,7 +132,9 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     },
     audit: async ({ query }) => {
       const session = await auditChain(query.session, sessions);
-      return [...(await auditReader.query({ ...(session === null ? {} : { session }), limit: query.limit ?? 200 }))];
+      return [
+        ...(await auditReader.query({ ...(session === null ? {} : { session }), limit: query.limit ?? 200 })),
+      ];
     },
     exportAudit: async ({ query }) => {
       const session = await auditChain(query.session, sessions);
@@ -165,5 +177,7 @@ async function outputOf(path: string): Promise<Readable> {
     () => 0,
   );
   // As long as it is now: a running session's log goes on growing.
-  return size === 0 ? Readable.from([], { objectMode: false }) : createReadStream(path, { start: 0, end: size - 1 });
+  return size === 0
+    ? Readable.from([], { objectMode: false })
+    : createReadStream(path, { start: 0, end: size - 1 });
 }

@@ -78,7 +78,8 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
         if (name === 'openapi') return app.swagger();
         if (name === 'attachSession') throw upgradeNeeded();
         const handler = handlers[name];
-        if (handler === undefined) throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
+        if (handler === undefined)
+          throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
         const answer = await handler({
           caller: options.caller,
           params: request.params,
@@ -109,4 +110,7 @@ async function sessionOfRequest(
 }
 
 const upgradeNeeded = (): GloveboxError =>
-  new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'attach is an upgrade to glovebox-attach' });
+  new GloveboxError('GB_INPUT_INVALID', {
+    what: 'The request',
+    detail: 'attach is an upgrade to glovebox-attach',
+  });

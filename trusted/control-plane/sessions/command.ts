@@ -51,7 +51,8 @@ export async function sandboxPath(places: CommandPlaces): Promise<string> {
   const kept: string[] = [];
   for (const folder of pathFolders(places)) {
     const real = await realpath(folder).catch(() => null);
-    if (real !== null && inView(folder, places) && inView(real, places) && !kept.includes(folder)) kept.push(folder);
+    if (real !== null && inView(folder, places) && inView(real, places) && !kept.includes(folder))
+      kept.push(folder);
   }
   for (const folder of fallbackPath) if (!kept.includes(folder)) kept.push(folder);
   return kept.join(':');
@@ -65,7 +66,8 @@ const pathFolders = (places: CommandPlaces): string[] =>
     .map((folder) => resolve(folder));
 
 const inView = (path: string, places: CommandPlaces): boolean =>
-  hostView.some((folder) => contains(folder, path)) || places.toolFolders.some((folder) => contains(folder, path));
+  hostView.some((folder) => contains(folder, path)) ||
+  places.toolFolders.some((folder) => contains(folder, path));
 
 /** The path at which the sandbox has this file; null where it has none, or where a link of it leads out of the view. */
 async function asSeen(path: string, places: CommandPlaces): Promise<string | null> {

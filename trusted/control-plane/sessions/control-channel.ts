@@ -27,7 +27,12 @@ export class ControlChannel {
     await this.#queue.run(session, async () => {
       const { sessions, sign, publish, clock } = this.#options;
       const seq = await sessions.nextControlSequence(session);
-      const message: ControlMessage = { session_id: session, seq, iat: Math.floor(clock.now() / 1000), ...words };
+      const message: ControlMessage = {
+        session_id: session,
+        seq,
+        iat: Math.floor(clock.now() / 1000),
+        ...words,
+      };
       await publish(controlSubject(session), new TextEncoder().encode(await sign(message)));
     });
   }

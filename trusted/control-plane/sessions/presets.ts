@@ -41,6 +41,8 @@ export class Presets {
   forProgram(program: string | undefined): PresetDocument | undefined {
     if (program === undefined) return undefined;
     const name = basename(program);
-    return [...this.#byName.values()].find((preset) => preset.name !== defaultPreset && preset.command[0] === name);
+    return [...this.#byName.values()].find(
+      (preset) => preset.name !== defaultPreset && preset.command[0] === name,
+    );
   }
 }

@@ -37,10 +37,18 @@ export class SessionLifeWriter {
       const result = transition(this.#record, event);
       if (result.kind === 'same') return false;
       if (result.kind === 'refused') {
-        throw new GloveboxError('GB_SESSION_STATE', { state: from, operation: event.type, needed: result.needed });
+        throw new GloveboxError('GB_SESSION_STATE', {
+          state: from,
+          operation: event.type,
+          needed: result.needed,
+        });
       }
       if (!(await this.#store.move(this.#record.id, from, result.life))) {
-        throw new GloveboxError('GB_SESSION_STATE', { state: 'changed by another', operation: event.type, needed: from });
+        throw new GloveboxError('GB_SESSION_STATE', {
+          state: 'changed by another',
+          operation: event.type,
+          needed: from,
+        });
       }
       this.#record = { ...this.#record, ...result.life };
       this.#onChange(this.view);

@@ -7,7 +7,7 @@ import {
   type PresetDocument,
   type TierName,
 } from '../../../pure/contracts/index.ts';
-import { compileSession, type CompiledSession } from '../../../pure/compile/session-policy.ts';
+import { compileSession, type CompiledSession } from '../../../pure/compile/index.ts';
 import { parseDuration, parsePolicy } from '../../../pure/policy/index.ts';
 import { resolveCommand, sandboxPath, sandboxWorkspace } from './command.ts';
 import { agentEnvironment, mcpUrl } from './environment.ts';
@@ -121,7 +121,8 @@ function choosePreset(request: CreateSessionRequest, presets: Presets): PresetDo
 function wordsOf(request: CreateSessionRequest, preset: PresetDocument | undefined): readonly string[] {
   if (preset === undefined || preset.name === defaultPreset) return request.command;
   const [program, ...rest] = request.command;
-  const own = program === undefined || program === preset.name || program.split('/').at(-1) === preset.command[0];
+  const own =
+    program === undefined || program === preset.name || program.split('/').at(-1) === preset.command[0];
   if (!own) return request.command;
   const [name = '', ...fixed] = preset.command;
   const found = program !== undefined && program.includes('/') ? program : name;
@@ -133,7 +134,9 @@ const fillIn = (text: string, placeholders: Readonly<Record<string, string>>): s
   text
     .replaceAll('{mcp_url}', mcpUrl)
     .replace(/\{placeholder:([a-z][a-z0-9-]{0,63})\}/g, (_, name: string) => placeholders[name] ?? '')
-    .replace(/\{placeholder_tail:([a-z][a-z0-9-]{0,63})\}/g, (_, name: string) => (placeholders[name] ?? '').slice(-20));
+    .replace(/\{placeholder_tail:([a-z][a-z0-9-]{0,63})\}/g, (_, name: string) =>
+      (placeholders[name] ?? '').slice(-20),
+    );
 
 /** The private authorities that egress rules name, read by the one process that may read the person's files. */
 async function readAuthorities(document: PolicyDocument): Promise<Record<string, string>> {

@@ -105,7 +105,10 @@ export class SessionRun {
     const words = [
       life
         .note({ turnId: turn })
-        .then(async () => await control.say(order.sessionId, { type: 'turn-open', turn_id: turn, user: this.record.user })),
+        .then(
+          async () =>
+            await control.say(order.sessionId, { type: 'turn-open', turn_id: turn, user: this.record.user }),
+        ),
       audit.record({
         session: order.sessionId,
         sandbox: order.sandboxId,
@@ -160,7 +163,8 @@ export class SessionRun {
     switch (report.type) {
       case 'started':
         // By now the sandbox's process is where its limits are.
-        if (this.#sandbox !== undefined) this.#guarded('reading limits back', this.#noteLimits(this.#sandbox));
+        if (this.#sandbox !== undefined)
+          this.#guarded('reading limits back', this.#noteLimits(this.#sandbox));
         await life.apply({ type: 'started', at: new Date(clock.now()).toISOString() });
         return;
       case 'exited':
@@ -175,6 +179,12 @@ export class SessionRun {
         return;
       case 'failed':
         await this.end(reasonOf(report.reason), report.detail);
+        return;
+      case 'detached':
+        // A foreground run is its client's: lost without a word, there is nobody left whom it works for.
+        if (report.foreground && !report.orderly && this.#options.activate.waitForAttach) {
+          await this.stop('client-gone', 'the connection of its client was lost');
+        }
         return;
       case 'warm':
       case 'handed':
@@ -202,7 +212,8 @@ export class SessionRun {
       }
     });
     await step('telling a sidecar', async () => {
-      if (sidecar.process.alive) await sidecar.process.send({ type: 'end', reason: this.record.reason ?? reason });
+      if (sidecar.process.alive)
+        await sidecar.process.send({ type: 'end', reason: this.record.reason ?? reason });
     });
     if (turn !== null) {
       await step('closing a turn', async () => {
@@ -279,9 +290,13 @@ export class SessionRun {
 }
 
 const mayBeExplained = (reason: EndReason | null): boolean =>
-  reason === 'sandbox-died' || reason === 'exited' || reason === 'sidecar-died' || reason === 'heartbeat-missed';
+  reason === 'sandbox-died' ||
+  reason === 'exited' ||
+  reason === 'sidecar-died' ||
+  reason === 'heartbeat-missed';
 
-const reasonOf = (text: string): EndReason => endReasons.find((reason) => reason === text) ?? 'link-violation';
+const reasonOf = (text: string): EndReason =>
+  endReasons.find((reason) => reason === text) ?? 'link-violation';
 
 const notRunning = (state: string): GloveboxError =>
   new GloveboxError('GB_SESSION_STATE', { state, operation: 'attach', needed: 'running' });

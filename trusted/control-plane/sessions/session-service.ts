@@ -19,11 +19,10 @@ import { SessionLifeWriter } from './session-life.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
 import { viewOf } from './session-view.ts';
 
-export interface SessionServiceOptions
-  extends Pick<
-    SessionRunOptions,
-    'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
-  > {
+export interface SessionServiceOptions extends Pick<
+  SessionRunOptions,
+  'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
+> {
   readonly store: Pick<Store, 'sessions'>;
   readonly pool: Pick<SidecarPool, 'take' | 'fill'>;
   readonly ids: Ids;
@@ -180,7 +179,10 @@ export class SessionService {
       throw new GloveboxError('GB_NOT_FOUND', { what: 'such session', detail: `nothing is called ${text}` });
     }
     if (second !== undefined) {
-      throw new GloveboxError('GB_INPUT_INVALID', { what: `The session ${text}`, detail: 'several ids begin with it' });
+      throw new GloveboxError('GB_INPUT_INVALID', {
+        what: `The session ${text}`,
+        detail: 'several ids begin with it',
+      });
     }
     return this.#runs.get(first.id)?.record ?? first;
   }
@@ -216,7 +218,11 @@ export class SessionService {
   async attach(record: SessionRecord, socket: Socket, foreground: boolean): Promise<void> {
     const run = this.#runs.get(record.id);
     if (run === undefined) {
-      throw new GloveboxError('GB_SESSION_STATE', { state: record.state, operation: 'attach', needed: 'running' });
+      throw new GloveboxError('GB_SESSION_STATE', {
+        state: record.state,
+        operation: 'attach',
+        needed: 'running',
+      });
     }
     await run.attach(socket, this.#options.ids.token(), foreground);
   }
@@ -261,7 +267,9 @@ export class SessionService {
   /** Ends all of them, in order, and takes no more. */
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.allSettled([...this.#runs.values()].map(async (run) => await run.stop('stopped', 'Glovebox was shut down')));
+    await Promise.allSettled(
+      [...this.#runs.values()].map(async (run) => await run.stop('stopped', 'Glovebox was shut down')),
+    );
   }
 }
 

@@ -32,12 +32,14 @@ export async function resolveToolFolders(
     const real = await realpath(path).catch(() => null);
     if (real === null || !(await stat(real)).isDirectory()) continue;
     if (contains(real, home)) throw refused(folder, 'it holds the whole home folder');
-    if (contains(real, places.state) || contains(places.state, real)) throw refused(folder, "it is Glovebox's own state");
+    if (contains(real, places.state) || contains(places.state, real))
+      throw refused(folder, "it is Glovebox's own state");
     const held = credentialFolders.find((one) => {
       const place = join(home, one);
       return contains(place, real) || contains(real, place);
     });
-    if (held !== undefined) throw refused(folder, `it holds, or lies in, ~/${relative(home, join(home, held))}`);
+    if (held !== undefined)
+      throw refused(folder, `it holds, or lies in, ~/${relative(home, join(home, held))}`);
     if (['/proc', '/sys', '/dev', '/run', '/var/run', '/etc', '/root'].some((system) => real === system)) {
       throw refused(folder, 'it is a folder of the system');
     }

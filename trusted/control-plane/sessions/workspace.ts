@@ -11,7 +11,8 @@ export async function checkWorkspace(
   path: string,
   places: { readonly home: string; readonly state: string },
 ): Promise<string> {
-  const refuse = (detail: string): GloveboxError => new GloveboxError('GB_WORKSPACE_REFUSED', { path, detail });
+  const refuse = (detail: string): GloveboxError =>
+    new GloveboxError('GB_WORKSPACE_REFUSED', { path, detail });
   if (!isAbsolute(path)) throw refuse('it is not an absolute path');
   let real: string;
   try {
@@ -26,7 +27,8 @@ export async function checkWorkspace(
   const state = await realpath(places.state).catch(() => places.state);
   if (real === sep) throw refuse('an agent would work on the whole machine');
   if (contains(real, home)) throw refuse('it holds your home folder, with your keys and settings');
-  if (contains(real, state) || contains(state, real)) throw refuse("it holds, or lies in, Glovebox's own state");
+  if (contains(real, state) || contains(state, real))
+    throw refuse("it holds, or lies in, Glovebox's own state");
   for (const system of ['/proc', '/sys', '/dev']) {
     if (contains(system, real)) throw refuse('it is not a folder of files but of the kernel');
   }

@@ -1,4 +1,9 @@
-import { GloveboxError, sessionOf, type WorkloadCaller, type workloadRoutes } from '../../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  sessionOf,
+  type WorkloadCaller,
+  type workloadRoutes,
+} from '../../../pure/contracts/index.ts';
 import type { IdentityAuthority } from '../../identity/index.ts';
 import type { SessionRecord, SessionStore } from '../../store/index.ts';
 import type { WorkloadHandlers } from '../../workload-http/index.ts';
@@ -18,7 +23,10 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     const record = id === undefined ? undefined : await sessions.get(id);
     // A sidecar that waits for its session has an identity and no record yet: nothing is its own until then.
     if (record === undefined || record.state === 'ended') {
-      throw new GloveboxError('GB_NOT_FOUND', { what: 'open session of this caller', detail: caller.identity.id });
+      throw new GloveboxError('GB_NOT_FOUND', {
+        what: 'open session of this caller',
+        detail: caller.identity.id,
+      });
     }
     return record;
   };
