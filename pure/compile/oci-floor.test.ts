@@ -93,7 +93,7 @@ describe('the second guard', () => {
         s['mounts'].push({
           destination: '/workspace/x',
           type: 'bind',
-          source: '/home/u/.ssh',
+          source: '/srv/u/.ssh',
           options: ['rbind', 'rw', 'nosuid', 'nodev'],
         }),
     ],
@@ -114,7 +114,7 @@ describe('the second guard', () => {
         s['mounts'].push({
           destination: '/folders/x',
           type: 'bind',
-          source: '/home/u/x',
+          source: '/srv/u/x',
           options: ['rbind', 'rw', 'nosuid', 'nodev'],
         }),
     ],

@@ -6,8 +6,8 @@ export const request: SpecRequest = {
   sandboxId: asSandboxId('a'.repeat(26)),
   role: 'agent',
   tier: tiers.standard,
-  workspace: { source: '/home/u/project', masked: [], readOnly: [] },
-  toolFolders: ['/home/u/.nvm'],
+  workspace: { source: '/srv/u/project', masked: [], readOnly: [] },
+  toolFolders: ['/srv/u/.nvm'],
   folders: [],
 };
 export const host: SpecHost = {

@@ -88,8 +88,8 @@ const paths = fc.oneof(
     ...[
       '/root',
       '/home',
-      '/home/u',
-      '/home/u/p',
+      '/srv/u',
+      '/srv/u/p',
       '/usr',
       '/usr/../etc',
       '/home//u',
@@ -143,7 +143,7 @@ const hostile = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<unknown> =>
 /** Mostly what is right, so that one wrong field at a time reaches the end. */
 const mostly = (good: unknown, other: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof({ weight: 6, arbitrary: fc.constant<unknown>(good) }, { weight: 1, arbitrary: hostile(other) });
-const anyPath = mostly('/home/u/p', paths);
+const anyPath = mostly('/srv/u/p', paths);
 
 const anyRequest = fc.record({
   sandboxId: mostly('a'.repeat(26), fc.constantFrom('../../x', '')),
@@ -157,7 +157,7 @@ const anyRequest = fc.record({
       readOnly: fc.array(fc.oneof(paths, fc.constantFrom('.git/hooks', 'a/b/c', '..')), { maxLength: 2 }),
     }),
   ),
-  toolFolders: mostly([], fc.array(fc.oneof(paths, fc.constant('/home/u/.nvm')), { maxLength: 2 })),
+  toolFolders: mostly([], fc.array(fc.oneof(paths, fc.constant('/srv/u/.nvm')), { maxLength: 2 })),
   folders: fc.array(
     fc.record({
       name: mostly('docs', fc.string()),
@@ -200,8 +200,8 @@ describe('the compiled spec', () => {
     }
     const { workspace: _, ...rest } = request;
     const folders = [
-      { name: 'docs', source: '/home/u/docs', writable: false },
-      { name: 'out', source: '/home/u/out', writable: true },
+      { name: 'docs', source: '/srv/u/docs', writable: false },
+      { name: 'out', source: '/srv/u/out', writable: true },
     ];
     const program = '/install/dist/provider-files.js';
     const provider = compileOciSpec({ ...rest, role: 'provider', folders, program }, host);
@@ -241,7 +241,7 @@ describe('the compiled spec', () => {
 
   test('[R48] a closed path cannot be moved aside: each folder above it is a mount of its own', () => {
     const workspace = {
-      source: '/home/u/p',
+      source: '/srv/u/p',
       masked: [{ path: '.env', folder: false }],
       readOnly: ['.git/hooks', 'a/b/c'],
     };
@@ -266,14 +266,14 @@ describe('the compiled spec', () => {
     ['the whole home as a workspace', { workspace: { source: '/root', masked: [], readOnly: [] } }],
     [
       'an agent with a provider\u2019s folders',
-      { folders: [{ name: 'x', source: '/home/u/x', writable: true }] },
+      { folders: [{ name: 'x', source: '/srv/u/x', writable: true }] },
     ],
     ['an agent with a provider\u2019s program', { program: '/install/dist/provider-files.js' }],
     [
       'a program of a provider that is no plain path',
       { role: 'provider', workspace: undefined, program: '/install/../etc/shadow' } as never,
     ],
-    ['a way out of the workspace', { workspace: { source: '/home/u/p', masked: [], readOnly: ['../q'] } }],
+    ['a way out of the workspace', { workspace: { source: '/srv/u/p', masked: [], readOnly: ['../q'] } }],
     ['a provider with a workspace', { role: 'provider' }],
   ])('[R24] refused: %s', (_, change) => refused(() => compileOciSpec({ ...request, ...change }, host)));
 });

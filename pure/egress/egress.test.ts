@@ -184,7 +184,7 @@ describe('paths', () => {
 
 const rulesOf = (yaml: string): CompiledRule[] =>
   parsePolicy(`version: 1\negress:\n${yaml}`, 't').egress.map(
-    (rule, i) => ({ ...rule, id: `egress.${String(i)}` }) as CompiledRule,
+    (rule, i) => ({ ...rule, id: `egress.${String(i)}` }),
   );
 const rules = rulesOf(`  - host: api.example
     methods: [GET, POST]
