@@ -435,6 +435,13 @@ export const limits = {
     bounds: 'one message',
     reached: 'the connection ends',
   },
+  busQuestion: {
+    value: 131_072,
+    unit: 'bytes',
+    owner: 'signer',
+    bounds: 'a question of nats-server, whom to let in, as base64',
+    reached: 'not answered: refused',
+  },
   busAuthTimeout: {
     value: 5_000,
     unit: 'ms',

@@ -47,16 +47,24 @@ describe('what each program is made of', () => {
   it('[R5] the control plane carries none of the code that holds keys or opens secrets', () => {
     const inputs = made['control-plane']?.inputs ?? [];
     expect(inputs).toContain('trusted/control-plane/main.ts');
-    expect(inputs).not.toContain('trusted/signer/main.ts');
-    expect(inputs).not.toContain('trusted/secrets/main.ts');
+    for (const file of ['bus-authority', 'ca-keys', 'main', 'service', 'tokens'])
+      expect(inputs).not.toContain(`trusted/signer/${file}.ts`);
+    for (const file of ['broker', 'embedded-backend', 'main', 'sealing-key', 'serve'])
+      expect(inputs).not.toContain(`trusted/secrets/${file}.ts`);
+    expect(roomsOf('control-plane')).not.toContain('trusted/bus-authorizer');
   });
 
   it.each(['cli', 'agent-sdk', 'provider-files'])('%s carries nothing of the trusted side', (program) => {
     expect(roomsOf(program).filter((room) => room.startsWith('trusted/'))).toEqual([]);
   });
 
-  it('the forwarder is made of itself alone', () => {
-    expect(roomsOf('provider-forwarder')).toEqual(['trusted/drivers']);
+  it('[R16] the forwarder is made of itself and the link alone, and starts no program', () => {
+    const trusted = (made['provider-forwarder']?.inputs ?? []).filter((path) =>
+      /^(?:un)?trusted|^operator/.test(path),
+    );
+    expect(trusted).toContain('trusted/drivers/forwarder/main.ts');
+    expect(trusted.filter((path) => !/^trusted\/(?:drivers\/forwarder|link)\//.test(path))).toEqual([]);
+    expect(made['provider-forwarder']?.external).not.toContain('node:child_process');
   });
 
   it('no bundle asks for a package that is not installed with Glovebox', () => {

@@ -12,7 +12,7 @@ import {
   type SessionId,
   type Workload,
 } from '../../pure/contracts/index.ts';
-import { BusConnection, type Svid } from './index.ts';
+import { BusConnection, busOperators, type Svid } from './index.ts';
 import { createTestCa, identityFor, newSessionId, startTestBus, type TestBus } from './testing.ts';
 
 let bus: TestBus;
@@ -105,15 +105,12 @@ describe('[R12] who is not let in', () => {
     }
   });
 
-  it('the public key of the callout’s or the system’s user without its seed', async () => {
-    const svid = await bus.ca.issue(sidecar());
-    for (const { user } of [bus.keys.callout, bus.keys.system]) {
-      const forged = createUser();
-      const authenticator = (nonce?: string): { nkey: string; sig: string } => ({
-        nkey: user,
-        sig: Buffer.from(forged.sign(Buffer.from(nonce ?? ''))).toString('base64url'),
-      });
-      await expect(rawConnect(svid, { authenticator })).rejects.toThrow();
+  it('the name of the callout’s or the system’s user beside another certificate', async () => {
+    for (const operator of [busOperators.callout, busOperators.system]) {
+      const user = spiffeId(defaultTrustDomain, operator);
+      const svid = await bus.ca.issue(sidecar());
+      for (const say of [{ user }, { user, pass: '' }, { user, pass: user }, { token: user }])
+        await expect(rawConnect(svid, say)).rejects.toThrow();
     }
   });
 

@@ -1,5 +1,5 @@
 import { limits, type SpiffeId } from '../../pure/contracts/index.ts';
-import type { BusClient, BusDecision } from './callout.ts';
+import type { BusClient, BusDecision } from './authorizer.ts';
 
 type Entry = Extract<BusDecision, { allowed: true }>;
 

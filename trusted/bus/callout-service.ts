@@ -1,19 +1,22 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { SpiffeId, TrustDomain } from '../../pure/contracts/index.ts';
 import { Admitted } from './admitted.ts';
-import type { BusAuthorizer } from './callout.ts';
+import type { BusAuthorizer } from './authorizer.ts';
 import { dial, type BusAddress } from './dial.ts';
-import type { BusKeys } from './keys.ts';
 import { endConnections } from './kick.ts';
 import { calloutQueue, calloutSubject } from './server-config.ts';
 import type { Svid } from './server.ts';
 
 export interface CalloutOptions {
   readonly address: BusAddress;
+  /** Of `busOperators.callout`. */
   readonly svid: Svid;
+  /** Of `busOperators.system`, the one of the moment. */
+  readonly system: () => Svid;
   readonly trustDomain: TrustDomain;
-  readonly keys: Pick<BusKeys, 'callout' | 'system'>;
   readonly authorizer: BusAuthorizer;
+  /** The client is told nothing of the reason. */
+  readonly onRefused?: (reason: string) => void;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -62,7 +65,7 @@ async function open(options: CalloutOptions, admitted: Admitted): Promise<NatsCo
     trustDomain: options.trustDomain,
     inboxPrefix: '_INBOX.callout',
     name: 'auth-callout',
-    seed: options.keys.callout.seed,
+    urgent: true,
   });
   nc.subscribe(calloutSubject, {
     queue: calloutQueue,
@@ -72,6 +75,7 @@ async function open(options: CalloutOptions, admitted: Admitted): Promise<NatsCo
         .answer(message.data, message.headers?.get('Nats-Server-Xkey') ?? '')
         .then(({ sealed, decision }) => {
           if (decision.allowed) admitted.add(decision);
+          else options.onRefused?.(decision.reason);
           if (sealed !== undefined) message.respond(sealed);
         })
         .catch((thrown: unknown) => options.onError?.(thrown));

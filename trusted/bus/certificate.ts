@@ -1,14 +1,7 @@
 import 'reflect-metadata';
 import { SubjectAlternativeNameExtension, X509Certificate } from '@peculiar/x509';
-import { GloveboxError, parseIdentity, type Identity } from '../../pure/contracts/index.ts';
-
-/** What the bus believes of a certificate whose chain TLS has verified. `serial` is lower-case hex. */
-export interface CertificateIdentity {
-  readonly identity: Identity;
-  readonly serial: string;
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-}
+import { GloveboxError, parseIdentity } from '../../pure/contracts/index.ts';
+import type { CertificateIdentity } from './authorizer.ts';
 
 /** PEM or DER. Throws on any doubt; the caller denies. */
 export type CertificateReader = (certificate: string | Uint8Array) => CertificateIdentity;

@@ -1,6 +1,6 @@
 import type { PeerCertificate } from 'node:tls';
-import { connect, nkeyAuthenticator, type NatsConnection } from '@nats-io/transport-node';
-import { GloveboxError, limits, type Secret, type TrustDomain } from '../../pure/contracts/index.ts';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { GloveboxError, limits, type TrustDomain } from '../../pure/contracts/index.ts';
 import { readCertificate, type CertificateReader } from './certificate.ts';
 import type { Svid } from './server.ts';
 
@@ -16,8 +16,8 @@ export interface DialOptions {
   readonly inboxPrefix: string;
   /** For the server's log. */
   readonly name: string;
-  /** Of the callout's and the system's user only. */
-  readonly seed?: Secret;
+  /** The callout: while it is away nobody gets in, so it comes back sooner. */
+  readonly urgent?: boolean;
   readonly readCertificate?: CertificateReader;
 }
 
@@ -45,14 +45,11 @@ export async function dial(options: DialOptions): Promise<NatsConnection> {
       timeout: limits.busAuthTimeout.value + 1000,
       reconnect: true,
       maxReconnectAttempts: -1,
-      reconnectTimeWait: options.seed === undefined ? 200 : 20,
+      reconnectTimeWait: options.urgent === true ? 20 : 200,
       reconnectJitter: 0,
       reconnectJitterTLS: 0,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
-      ...(options.seed === undefined
-        ? {}
-        : { authenticator: nkeyAuthenticator(new TextEncoder().encode(options.seed.reveal())) }),
     });
   } catch (error) {
     throw new GloveboxError('GB_BUS_UNAVAILABLE', { detail: reasonOf(error) }, { cause: error });

@@ -4,19 +4,18 @@ export {
   type BusHandler,
   type BusSubscription,
 } from './connection.ts';
-export {
-  createAuthorizer,
-  type AuthorizerOptions,
-  type BusAnswer,
-  type BusAuthorizer,
-  type BusClient,
-  type BusDecision,
-} from './callout.ts';
+export type {
+  BusAnswer,
+  BusAuthorizer,
+  BusClient,
+  BusDecision,
+  BusPublicKeys,
+  CertificateIdentity,
+} from './authorizer.ts';
 export { AuthCallout, type CalloutOptions } from './callout-service.ts';
-export { readCertificate, type CertificateIdentity, type CertificateReader } from './certificate.ts';
+export { readCertificate, type CertificateReader } from './certificate.ts';
 export type { BusAddress } from './dial.ts';
 export { isUndelivered } from './failures.ts';
-export { createBusKeys, publicKeys, type BusKeys, type BusPublicKeys } from './keys.ts';
 export {
   ensureAuditStream,
   publishIntent,
@@ -28,4 +27,5 @@ export {
   type StoredIntent,
   type StoredRecord,
 } from './intent.ts';
+export { busOperators } from './server-config.ts';
 export { NatsServer, type NatsServerOptions, type ServerExit, type Svid } from './server.ts';

@@ -1,15 +1,14 @@
 import type { TrustDomain } from '../../pure/contracts/index.ts';
-import type { BusClient } from './callout.ts';
+import type { BusClient } from './authorizer.ts';
 import { dial, type BusAddress } from './dial.ts';
 import { busFailure } from './failures.ts';
-import type { BusKeys } from './keys.ts';
 import type { Svid } from './server.ts';
 
 export interface KickOptions {
   readonly address: BusAddress;
-  readonly svid: Svid;
+  /** Of `busOperators.system`. */
+  readonly system: () => Svid;
   readonly trustDomain: TrustDomain;
-  readonly keys: Pick<BusKeys, 'system'>;
 }
 
 const answerMs = 1000;
@@ -19,11 +18,10 @@ export async function endConnections(options: KickOptions, clients: readonly Bus
   if (clients.length === 0) return 0;
   const nc = await dial({
     address: options.address,
-    svid: options.svid,
+    svid: options.system(),
     trustDomain: options.trustDomain,
     inboxPrefix: '_INBOX.system',
     name: 'kick',
-    seed: options.keys.system.seed,
   });
   try {
     const answers = await Promise.all(

@@ -2,11 +2,12 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
   auditSubject,
   controlSubject,
+  defaultTrustDomain,
   providerSubject,
   providerSubscription,
   type SessionId,
 } from '../../pure/contracts/index.ts';
-import { ensureAuditStream, NatsServer, publicKeys, publishIntent, type BusConnection } from './index.ts';
+import { busOperators, ensureAuditStream, NatsServer, publishIntent, type BusConnection } from './index.ts';
 import { natsServerPath, newMessageId, newSessionId, startTestBus, type TestBus } from './testing.ts';
 
 let bus: TestBus;
@@ -29,8 +30,7 @@ const rotations: Record<string, () => Promise<void>> = {
   'the provider’s': async () =>
     provider.rotate(await bus.ca.issue({ kind: 'provider', domain: 'graph', name: 'one' })),
   'the server’s': async () => bus.server.rotate(await bus.ca.issue({ kind: 'bus', server: 'test' })),
-  'the callout’s': async () =>
-    bus.callout.rotate(await bus.ca.issue({ kind: 'control-plane', replica: 'main' })),
+  'the callout’s': async () => bus.callout.rotate(await bus.ca.issue(busOperators.callout)),
 };
 
 for (const [whose, rotate] of Object.entries(rotations)) {
@@ -121,7 +121,8 @@ it('[R46] connections come back by themselves to a server that was killed and st
     folder: bus.folder,
     name: 'test',
     port: bus.server.port,
-    keys: publicKeys(bus.keys),
+    trustDomain: defaultTrustDomain,
+    keys: bus.keys,
     svid: await bus.ca.issue({ kind: 'bus', server: 'test' }),
   });
   try {
@@ -147,7 +148,8 @@ it('a server that cannot start says why', async () => {
       folder: bus.folder,
       name: 'test',
       port: bus.server.port,
-      keys: publicKeys(bus.keys),
+      trustDomain: defaultTrustDomain,
+      keys: bus.keys,
       svid: await bus.ca.issue({ kind: 'bus', server: 'test' }),
     }),
   ).rejects.toMatchObject({ code: 'GB_BUS_UNAVAILABLE' });

@@ -1,9 +1,18 @@
-import { limits } from '../../pure/contracts/index.ts';
-import type { BusPublicKeys } from './keys.ts';
+import { limits, spiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
+import type { BusPublicKeys } from './authorizer.ts';
 
 export const accounts = { work: 'GB', callout: 'AUTH', system: 'SYS' } as const;
 export const calloutSubject = '$SYS.REQ.USER.AUTH';
 export const calloutQueue = 'callout';
+
+/**
+ * The two users that the callout does not decide: who answers its questions, and who ends connections. Each is a certificate
+ * of its own: one certificate maps to one user, and the control plane's own is its user of the account where the work is.
+ */
+export const busOperators = {
+  callout: { kind: 'bus', server: 'callout' },
+  system: { kind: 'bus', server: 'system' },
+} as const;
 
 export interface ServerConfigInput {
   readonly name: string;
@@ -11,15 +20,18 @@ export interface ServerConfigInput {
   readonly port: number;
   readonly folder: string;
   readonly files: { readonly key: string; readonly chain: string; readonly bundle: string };
+  readonly trustDomain: TrustDomain;
   readonly keys: BusPublicKeys;
 }
 
 /**
  * nats-server's configuration, from values only (its format takes JSON). No monitoring port, no user with a password or
- * token, no `no_auth_user`; whoever is not one of the two key users is decided by the callout, so without the callout
+ * token, no `no_auth_user`; whoever is not one of the two operators is decided by the callout, so without the callout
  * nobody gets in (R12). TLS comes before the first protocol byte: a plaintext client learns nothing, not even INFO.
  */
 export function serverConfig(input: ServerConfigInput): string {
+  const callout = spiffeId(input.trustDomain, busOperators.callout);
+  const system = spiffeId(input.trustDomain, busOperators.system);
   return `${JSON.stringify(
     {
       server_name: input.name,
@@ -33,7 +45,8 @@ export function serverConfig(input: ServerConfigInput): string {
         cert_file: input.files.chain,
         key_file: input.files.key,
         ca_file: input.files.bundle,
-        verify: true,
+        // The operators are known by the URI of their certificates; no other name of a certificate is anybody's here.
+        verify_and_map: true,
         handshake_first: true,
         min_version: '1.3',
         timeout: limits.busAuthTimeout.value / 1000,
@@ -51,7 +64,7 @@ export function serverConfig(input: ServerConfigInput): string {
         [accounts.callout]: {
           users: [
             {
-              nkey: input.keys.callout,
+              user: callout,
               permissions: {
                 // Not allow_responses: a reload forgets whom it may still answer.
                 publish: { allow: ['$SYS._INBOX.>'] },
@@ -63,7 +76,7 @@ export function serverConfig(input: ServerConfigInput): string {
         [accounts.system]: {
           users: [
             {
-              nkey: input.keys.system,
+              user: system,
               permissions: {
                 publish: { allow: ['$SYS.REQ.SERVER.*.KICK'] },
                 subscribe: { allow: ['_INBOX.system.>'] },
@@ -77,7 +90,7 @@ export function serverConfig(input: ServerConfigInput): string {
         auth_callout: {
           issuer: input.keys.issuer,
           account: accounts.callout,
-          auth_users: [input.keys.callout, input.keys.system],
+          auth_users: [callout, system],
           xkey: input.keys.xkey,
         },
       },

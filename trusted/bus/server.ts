@@ -2,8 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { GloveboxError, limits } from '../../pure/contracts/index.ts';
-import type { BusPublicKeys } from './keys.ts';
+import { GloveboxError, limits, type TrustDomain } from '../../pure/contracts/index.ts';
+import type { BusPublicKeys } from './authorizer.ts';
 import { serverConfig } from './server-config.ts';
 
 /** An SVID as its holder has it: the key never leaves this process but for a file of mode 0600 that nats-server reads. */
@@ -19,6 +19,7 @@ export interface NatsServerOptions {
   readonly folder: string;
   readonly name: string;
   readonly port?: number;
+  readonly trustDomain: TrustDomain;
   readonly keys: BusPublicKeys;
   readonly svid: Svid;
   /** Makes the command a confined one: it needs its own folder, and no other. Signals have to reach the server itself. */
@@ -66,6 +67,7 @@ export class NatsServer {
         port: options.port ?? -1,
         folder: join(folder, 'jetstream'),
         files: svidFiles(folder),
+        trustDomain: options.trustDomain,
         keys: options.keys,
       }),
     );

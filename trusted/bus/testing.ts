@@ -26,10 +26,16 @@ import {
   type TrustDomain,
   type Workload,
 } from '../../pure/contracts/index.ts';
+import {
+  authorizerPublicKeys,
+  createAuthorizer,
+  createAuthorizerKeys,
+  type AuthorizerOptions,
+} from '../bus-authorizer/index.ts';
+import type { BusAuthorizer, BusDecision, BusPublicKeys } from './authorizer.ts';
 import { AuthCallout } from './callout-service.ts';
-import { createAuthorizer, type AuthorizerOptions, type BusDecision } from './callout.ts';
 import { BusConnection } from './connection.ts';
-import { createBusKeys, publicKeys, type BusKeys } from './keys.ts';
+import { busOperators } from './server-config.ts';
 import { NatsServer, type Svid } from './server.ts';
 
 /** For tests of any room: a small CA, and a real bus over it. */
@@ -116,7 +122,7 @@ export const natsServerPath = join(homedir(), '.cache/glovebox/tools/nats-server
 
 export interface TestBus {
   readonly ca: TestCa;
-  readonly keys: BusKeys;
+  readonly keys: BusPublicKeys;
   readonly server: NatsServer;
   readonly folder: string;
   readonly callout: AuthCallout;
@@ -131,6 +137,8 @@ export interface TestBus {
 
 export interface TestBusOptions {
   readonly authorizer?: Partial<AuthorizerOptions>;
+  /** Instead of an authorizer in this process. */
+  readonly decides?: { readonly keys: BusPublicKeys; readonly authorizer: BusAuthorizer };
   /** Of a bus before; kept on close. */
   readonly folder?: string;
 }
@@ -138,29 +146,24 @@ export interface TestBusOptions {
 export async function startTestBus(options: TestBusOptions = {}): Promise<TestBus> {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'glovebox-bus-')));
   const ca = await createTestCa();
-  const keys = createBusKeys();
+  const decisions: BusDecision[] = [];
+  const revoked = new Set<string>();
+  const { keys, authorizer } = options.decides ?? decidesHere(options, decisions, revoked);
+  const system = await ca.issue(busOperators.system);
   const server = await NatsServer.start({
     binary: natsServerPath,
     folder,
     name: 'test',
-    keys: publicKeys(keys),
-    svid: await ca.issue({ kind: 'bus', server: 'test' }),
-  });
-  const decisions: BusDecision[] = [];
-  const revoked = new Set<string>();
-  const callout = await AuthCallout.serve({
-    address: server,
-    svid: await ca.issue({ kind: 'control-plane', replica: 'main' }),
     trustDomain: defaultTrustDomain,
     keys,
-    authorizer: createAuthorizer({
-      keys: keys.authorizer,
-      trustDomain: defaultTrustDomain,
-      isRevoked: (serialNumber) => revoked.has(serialNumber),
-      now: () => new Date(),
-      onDecision: (decision) => decisions.push(decision),
-      ...options.authorizer,
-    }),
+    svid: await ca.issue({ kind: 'bus', server: 'test' }),
+  });
+  const callout = await AuthCallout.serve({
+    address: server,
+    svid: await ca.issue(busOperators.callout),
+    system: () => system,
+    trustDomain: defaultTrustDomain,
+    authorizer,
   });
   const open = new Set<BusConnection>();
   const abandon = async (): Promise<void> => {
@@ -191,4 +194,21 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
       if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function decidesHere(
+  options: TestBusOptions,
+  decisions: BusDecision[],
+  revoked: ReadonlySet<string>,
+): { readonly keys: BusPublicKeys; readonly authorizer: BusAuthorizer } {
+  const keys = createAuthorizerKeys();
+  const authorizer = createAuthorizer({
+    keys,
+    trustDomain: defaultTrustDomain,
+    isRevoked: (serialNumber) => revoked.has(serialNumber),
+    now: () => new Date(),
+    onDecision: (decision) => decisions.push(decision),
+    ...options.authorizer,
+  });
+  return { keys: authorizerPublicKeys(keys), authorizer };
 }

@@ -1,13 +1,13 @@
 import { dirname } from 'node:path';
-import { spiffeId, type SpiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
+import { spiffeId, type SpiffeId, type TrustDomain, type Workload } from '../../pure/contracts/index.ts';
 import {
   AuthCallout,
   BusConnection,
-  createAuthorizer,
-  createBusKeys,
+  busOperators,
   isUndelivered,
   NatsServer,
-  publicKeys,
+  type BusAuthorizer,
+  type BusPublicKeys,
 } from '../bus/index.ts';
 import { jailedCommand } from '../drivers/index.ts';
 import { SvidSource, type IdentityAuthority } from '../identity/index.ts';
@@ -21,7 +21,9 @@ export interface BusHostOptions {
   readonly trustDomain: TrustDomain;
   readonly authority: IdentityAuthority;
   readonly controlPlane: SvidSource;
-  readonly isRevoked: (serial: string) => boolean;
+  /** The signer's: whom the bus lets in is decided and signed there (R5). */
+  readonly keys: BusPublicKeys;
+  readonly authorizer: BusAuthorizer;
   /** The server was started again, and serves. */
   readonly onRestart: () => void;
   readonly log: (message: string, error?: unknown) => void;
@@ -34,28 +36,28 @@ export class BusHost {
   readonly #server: Supervised<NatsServer>;
   readonly #callout: AuthCallout;
   readonly #connection: BusConnection;
-  readonly #source: SvidSource;
+  readonly #sources: readonly SvidSource[];
 
   private constructor(
     server: Supervised<NatsServer>,
     callout: AuthCallout,
     connection: BusConnection,
-    source: SvidSource,
+    sources: readonly SvidSource[],
   ) {
     this.port = server.current.port;
     this.#server = server;
     this.#callout = callout;
     this.#connection = connection;
-    this.#source = source;
+    this.#sources = sources;
   }
 
   static async start(options: BusHostOptions): Promise<BusHost> {
-    const { trustDomain, authority, controlPlane, log } = options;
-    // Of one start of the control plane: after the next one every client is new anyway.
-    const keys = createBusKeys();
-    const id = spiffeId(trustDomain, { kind: 'bus', server: 'local' });
-    const own = async (csr: string) => await authority.issueOwn(id, csr);
-    const source = await SvidSource.start({ issue: own, renew: own, expectedId: id });
+    const { trustDomain, keys, authorizer, controlPlane, log } = options;
+    const [source, operator, system] = await Promise.all([
+      ownSource(options, { kind: 'bus', server: 'local' }),
+      ownSource(options, busOperators.callout),
+      ownSource(options, busOperators.system),
+    ]);
     let port: number | undefined;
     let heal: () => Promise<void> = async () => undefined;
     const server = await Supervised.start<NatsServer>({
@@ -65,7 +67,8 @@ export class BusHost {
           binary: options.natsServer,
           folder: options.folder,
           name: 'local',
-          keys: publicKeys(keys),
+          trustDomain,
+          keys,
           svid: source.current(),
           confine: (program, folder) =>
             jailedCommand({
@@ -93,25 +96,20 @@ export class BusHost {
     const svid = controlPlane.current();
     const callout = await AuthCallout.serve({
       address,
-      svid,
+      svid: operator.current(),
+      system: () => system.current(),
       trustDomain,
-      keys,
-      authorizer: createAuthorizer({
-        keys: keys.authorizer,
-        trustDomain,
-        isRevoked: (serial) => options.isRevoked(serial),
-        now: () => new Date(),
-        onDecision: (decision) => {
-          if (!decision.allowed) log(`the bus refused a connection: ${decision.reason}`);
-        },
-      }),
+      authorizer,
+      onRefused: (reason) => log(`the bus refused a connection: ${reason}`),
       onError: (error) => log('the auth callout failed', error),
     });
     const connection = await BusConnection.connect({ address, svid, identity: svid.identity });
     // A client that comes back before the callout does is refused, and gives up: those of ours are opened anew, in that order.
     heal = async () => {
       const current = controlPlane.current();
-      await callout.rotate(current).catch((error: unknown) => log('the old callout did not end in order', error));
+      await callout
+        .rotate(operator.current())
+        .catch((error: unknown) => log('the old callout did not end in order', error));
       await connection.rotate(current);
       options.onRestart();
     };
@@ -120,13 +118,15 @@ export class BusHost {
         .rotate(next)
         .catch((error: unknown) => log('nats-server kept its old certificate', error));
     });
+    operator.onRotate((next) => {
+      callout.rotate(next).catch((error: unknown) => log('the callout kept its old certificate', error));
+    });
     controlPlane.onRotate((next) => {
-      callout
+      connection
         .rotate(next)
-        .then(async () => await connection.rotate(next))
         .catch((error: unknown) => log('a connection to the bus was not renewed', error));
     });
-    return new BusHost(server, callout, connection, source);
+    return new BusHost(server, callout, connection, [source, operator, system]);
   }
 
   get connection(): BusConnection {
@@ -148,9 +148,15 @@ export class BusHost {
   }
 
   async stop(): Promise<void> {
-    this.#source.close();
+    for (const source of this.#sources) source.close();
     await this.#connection.close();
     await this.#callout.close();
     await this.#server.stop(async (server) => await server.stop());
   }
+}
+
+async function ownSource(options: BusHostOptions, workload: Workload): Promise<SvidSource> {
+  const id = spiffeId(options.trustDomain, workload);
+  const own = async (csr: string) => await options.authority.issueOwn(id, csr);
+  return await SvidSource.start({ issue: own, renew: own, expectedId: id });
 }

@@ -71,7 +71,9 @@ export async function layGround(
   undo.push(async () => await store.close());
   undo.push(async () => await signer.stop());
   const authority = new IdentityAuthority({ signer, store: store.identity, now: () => clock.now() });
-  const connections = new ConnectionRegistry(systemClock, await authority.revokedSerials());
+  const revoked = await authority.revokedSerials();
+  const connections = new ConnectionRegistry(systemClock, revoked);
+  signer.revoked(revoked);
   const id = spiffeId(trustDomain, { kind: 'control-plane', replica: 'local' });
   const own = async (csr: string) => await authority.issueOwn(id, csr);
   const identity = await SvidSource.start({ issue: own, renew: own, expectedId: id });
@@ -87,12 +89,14 @@ export async function layGround(
     trustDomain,
     authority,
     controlPlane: identity,
-    isRevoked: (serial) => connections.isRevoked(serial),
+    keys: await signer.busKeys(),
+    authorizer: signer.busAuthorizer,
     onRestart: () => ground.onBusRestart(),
     log: note,
   });
   undo.push(async () => await bus.stop());
   authority.onRevoked((serials) => {
+    signer.revoked(serials);
     connections.revoke(serials);
     void endOnBus(serials, store, bus).catch((error: unknown) =>
       note('a revocation did not reach the bus', error),

@@ -1,9 +1,18 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import type { JSONWebKeySet } from 'jose';
 import type { z } from 'zod';
-import { GloveboxError, limits, type ConsentClaims, type SpiffeId } from '../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  identityOf,
+  limits,
+  type ConsentClaims,
+  type SpiffeId,
+} from '../../pure/contracts/index.ts';
+import type { BusAnswer, BusPublicKeys } from '../bus/index.ts';
 import {
   bundleResult,
+  busAnswerResult,
+  busKeysResult,
   publicKeysResult,
   signerResponse,
   svidResult,
@@ -42,6 +51,14 @@ export interface Signer {
   signControl(payload: ControlPayload): Promise<string>;
   signCheckpoint(payload: object): Promise<string>;
   publicKeys(): Promise<JSONWebKeySet>;
+  /** The public half of what user JWTs of the bus are signed and sealed with; the same after a restart of the signer. */
+  busKeys(): Promise<BusPublicKeys>;
+}
+
+/** Revocations in the order in which they were said; `from`: how many were said before these. */
+export interface RevokedSerials {
+  readonly from: number;
+  readonly serials: readonly string[];
 }
 
 export interface ControlPayload {
@@ -128,6 +145,32 @@ export class SignerClient implements Signer {
   async publicKeys(): Promise<JSONWebKeySet> {
     const { keys } = await this.#ask('publicKeys', {}, publicKeysResult);
     return { keys: keys.map(({ d: _, ...key }) => key) };
+  }
+
+  async busKeys(): Promise<BusPublicKeys> {
+    return await this.#ask('busKeys', {}, busKeysResult);
+  }
+
+  /** One sealed question of nats-server. `revoked`: what this signer was not told of yet; with a gap it does not answer. */
+  async authorizeBus(sealed: Uint8Array, serverXkey: string, revoked: RevokedSerials): Promise<BusAnswer> {
+    const question = { sealed: Buffer.from(sealed).toString('base64'), serverXkey, revoked };
+    const answer = await this.#ask('authorizeBus', question, busAnswerResult);
+    const { decision } = answer;
+    return {
+      sealed: answer.sealed === null ? undefined : Buffer.from(answer.sealed, 'base64'),
+      decision: decision.allowed
+        ? {
+            allowed: true,
+            client: decision.client,
+            certificate: {
+              identity: identityOf(decision.spiffeId as SpiffeId),
+              serial: decision.serial,
+              notBefore: new Date(decision.notBefore),
+              notAfter: new Date(decision.notAfter),
+            },
+          }
+        : decision,
+    };
   }
 
   /** Called once, at once if it is over already. Returns how to take the listener away. */

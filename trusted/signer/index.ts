@@ -1,6 +1,7 @@
 export {
   SignerClient,
   type ControlPayload,
+  type RevokedSerials,
   type Signer,
   type SignerExit,
   type SignerOptions,

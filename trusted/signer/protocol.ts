@@ -4,6 +4,7 @@ import { errorCatalogue, limits, type ErrorCode } from '../../pure/contracts/ind
 /** What the control plane may ask over the inherited channel. Anything else is answered with an error. */
 const id = z.int().min(1);
 const none = z.strictObject({});
+const serial = z.string().regex(/^[0-9a-f]{1,64}$/);
 const payload = z
   .looseObject({})
   .refine((value) => JSON.stringify(value).length <= limits.signedPayload.value, {
@@ -37,6 +38,16 @@ export const signerRequest = z.discriminatedUnion('method', [
     ),
   }),
   z.strictObject({ id, method: z.literal('signCheckpoint'), params: payload }),
+  z.strictObject({ id, method: z.literal('busKeys'), params: none }),
+  z.strictObject({
+    id,
+    method: z.literal('authorizeBus'),
+    params: z.strictObject({
+      sealed: z.base64().max(limits.busQuestion.value),
+      serverXkey: z.string().max(100),
+      revoked: z.strictObject({ from: z.int().min(0), serials: z.array(serial) }),
+    }),
+  }),
 ]);
 export type SignerRequest = z.infer<typeof signerRequest>;
 export type SignerMethod = SignerRequest['method'];
@@ -61,3 +72,18 @@ const publicJwk = z.looseObject({
   d: z.undefined().optional(),
 });
 export const publicKeysResult = z.strictObject({ keys: z.array(publicJwk) });
+export const busKeysResult = z.strictObject({ issuer: z.string(), xkey: z.string() });
+export const busAnswerResult = z.strictObject({
+  sealed: z.base64().nullable(),
+  decision: z.discriminatedUnion('allowed', [
+    z.strictObject({
+      allowed: z.literal(true),
+      spiffeId: z.string(),
+      serial,
+      notBefore: z.iso.datetime(),
+      notAfter: z.iso.datetime(),
+      client: z.strictObject({ server: z.string(), connection: z.int() }),
+    }),
+    z.strictObject({ allowed: z.literal(false), reason: z.string() }),
+  ]),
+});

@@ -1,5 +1,6 @@
 import { asGloveboxError, GloveboxError, parseTrustDomain } from '../../pure/contracts/index.ts';
 import { CertificateAuthority } from './authority.ts';
+import { BusAuthority } from './bus-authority.ts';
 import { KeysFolder } from './keys-folder.ts';
 import { signerRequest, type SignerRequest, type SignerResponse } from './protocol.ts';
 import { checkConsent, TokenKeys } from './tokens.ts';
@@ -7,6 +8,7 @@ import { checkConsent, TokenKeys } from './tokens.ts';
 interface Opened {
   readonly authority: CertificateAuthority;
   readonly tokens: TokenKeys;
+  readonly bus: BusAuthority;
 }
 
 /** Answers one message of the channel. Holds the keys; nothing that it answers with contains one. */
@@ -43,7 +45,7 @@ export class SignerService {
       return {};
     }
     if (this.#opened === undefined) throw order('bootstrap comes first');
-    const { authority, tokens } = await this.#opened;
+    const { authority, tokens, bus } = await this.#opened;
     switch (request.method) {
       case 'issueSvid': {
         const { chainPem, serial, notAfter } = await authority.issue(request.params);
@@ -61,6 +63,10 @@ export class SignerService {
         return { token: await tokens.sign('control', request.params) };
       case 'signCheckpoint':
         return { token: await tokens.sign('checkpoint', request.params) };
+      case 'busKeys':
+        return bus.publicKeys;
+      case 'authorizeBus':
+        return await bus.answer(request.params);
     }
   }
 }
@@ -71,7 +77,8 @@ async function open(keysFolder: string, trustDomain: string, now: () => number):
     throw new GloveboxError('GB_INPUT_INVALID', { what: 'The trust domain', detail: domain.reason });
   const folder = KeysFolder.open(keysFolder);
   const authority = await CertificateAuthority.open(folder, domain.value, now);
-  return { authority, tokens: await TokenKeys.open(folder) };
+  const bus = BusAuthority.open(folder, domain.value, now);
+  return { authority, tokens: await TokenKeys.open(folder), bus };
 }
 
 const failed = (id: number, error: GloveboxError): SignerResponse => ({

@@ -22,6 +22,10 @@ export async function bundleSigner(folder: string): Promise<string> {
     target: 'node20',
     format: 'esm',
     outfile,
+    // As in the product: a package of CommonJS asks for Node's modules.
+    banner: {
+      js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`,
+    },
     logLevel: 'error',
   });
   return outfile;

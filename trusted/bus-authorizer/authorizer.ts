@@ -1,4 +1,5 @@
-import { decode, encodeAuthorizationResponse, encodeUser, fromSeed } from '@nats-io/jwt';
+import { X509Certificate } from 'node:crypto';
+import { decode, encodeAuthorizationResponse, encodeUser } from '@nats-io/jwt';
 import { z } from 'zod';
 import {
   limits,
@@ -7,9 +8,12 @@ import {
   type Identity,
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
-import { readCertificate, type CertificateIdentity, type CertificateReader } from './certificate.ts';
-import type { BusKeys } from './keys.ts';
-import { accounts } from './server-config.ts';
+import type { BusAnswer, BusAuthorizer, BusDecision, CertificateIdentity } from '../bus/index.ts';
+import { readSvid } from '../identity/index.ts';
+import { pairOf, type AuthorizerKeys } from './keys.ts';
+
+/** The account in which all work happens (trusted/bus/server-config.ts). */
+const account = 'GB';
 
 /** Enough to answer at all. */
 const addressed = z.object({
@@ -38,44 +42,18 @@ const question = z.object({
 });
 
 export interface AuthorizerOptions {
-  readonly keys: BusKeys['authorizer'];
+  readonly keys: AuthorizerKeys;
   readonly trustDomain: TrustDomain;
   readonly isRevoked: (serial: string, identity: Identity) => boolean | Promise<boolean>;
   readonly now: () => Date;
-  readonly readCertificate?: CertificateReader;
   /** Told of every answer; `reason` is for the log, the client sees "Authorization Violation" only. */
   readonly onDecision?: (decision: BusDecision) => void;
 }
 
-export type BusDecision =
-  | { readonly allowed: true; readonly certificate: CertificateIdentity; readonly client: BusClient }
-  | { readonly allowed: false; readonly reason: string };
-
-/** A connection as its server numbers it. */
-export interface BusClient {
-  readonly server: string;
-  readonly connection: number;
-}
-
-export interface BusAnswer {
-  /** Undefined: leave the question unanswered; the server refuses the client when its time is over. */
-  readonly sealed: Uint8Array | undefined;
-  readonly decision: BusDecision;
-}
-
-/**
- * Answers nats-server's authorization questions. Question and answer are sealed to the authorizer's xkey, so whoever only
- * carries them (the control plane's process, if this runs in the signer) can neither read nor make one.
- */
-export interface BusAuthorizer {
-  /** `serverXkey` is the header Nats-Server-Xkey. */
-  answer(sealed: Uint8Array, serverXkey: string): Promise<BusAnswer>;
-}
-
 export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
   const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const curve = fromSeed(encode(options.keys.xkeySeed.reveal()));
-  const issuer = fromSeed(encode(options.keys.issuerSeed.reveal()));
+  const curve = pairOf(options.keys.xkey);
+  const issuer = pairOf(options.keys.issuer);
   return {
     answer: async (sealed, serverXkey) => {
       const opened = curve.open(sealed, serverXkey);
@@ -89,7 +67,10 @@ export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
       const parsed = question.safeParse(claims);
       const decision: BusDecision = parsed.success
         ? await decide(options, parsed.data.nats)
-        : { allowed: false, reason: 'not a client with a verified certificate and nothing else' };
+        : {
+            allowed: false,
+            reason: `not a client with a verified certificate and nothing else: ${parsed.error.issues[0]?.path.join('.') ?? ''}`,
+          };
       options.onDecision?.(decision);
       const data = decision.allowed
         ? { jwt: await userJwt(user_nkey, issuer, decision.certificate) }
@@ -115,7 +96,9 @@ async function decide(
     const leaves = new Set(asked.client_tls.verified_chains.map((chain) => chain[0]));
     const [leaf] = leaves;
     if (leaves.size !== 1 || leaf === undefined) return denied('more than one leaf certificate');
-    const certificate = (options.readCertificate ?? readCertificate)(leaf);
+    const read = readSvid(new X509Certificate(leaf), 'client');
+    if (!read.ok) return denied(read.reason);
+    const certificate = read.value;
     const { identity } = certificate;
     const now = options.now();
     if (identity.trustDomain !== options.trustDomain) return denied('foreign trust domain');
@@ -135,7 +118,7 @@ async function decide(
  */
 function userJwt(
   user: string,
-  issuer: ReturnType<typeof fromSeed>,
+  issuer: ReturnType<typeof pairOf>,
   { identity, notAfter }: CertificateIdentity,
 ): Promise<string> {
   const permissions = permissionsFor(identity);
@@ -150,6 +133,6 @@ function userJwt(
       payload: limits.busPayload.value,
       allowed_connection_types: ['STANDARD'],
     },
-    { aud: accounts.work, exp: Math.floor(notAfter.getTime() / 1000) },
+    { aud: account, exp: Math.floor(notAfter.getTime() / 1000) },
   );
 }
