@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SidecarActivate } from '../../pure/contracts/index.ts';
-import { newId, SidecarWorld, type TestSidecar } from './sidecar-world.ts';
+import type { TestSidecar } from './sidecar-process.ts';
+import { newId, SidecarWorld } from './sidecar-world.ts';
 
 let world: SidecarWorld;
 const calls: { subject: string; args: Record<string, unknown> }[] = [];

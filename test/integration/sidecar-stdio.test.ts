@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { read, SidecarWorld } from './sidecar-world.ts';
+import { read } from './sidecar-process.ts';
+import { SidecarWorld } from './sidecar-world.ts';
 
 let world: SidecarWorld;
 beforeAll(async () => {

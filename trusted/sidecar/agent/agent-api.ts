@@ -35,7 +35,7 @@ export type AgentEvent = z.infer<typeof agentRoutes.emitEvent.body>;
 
 /** JSON Schema of what a tool takes, as a client has to send it. */
 export const inputSchemaOf = ({ tool }: PermittedTool): Record<string, unknown> =>
-  z.toJSONSchema(tool.input, { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>;
+  z.toJSONSchema(tool.input, { io: 'input', unrepresentable: 'any' });
 
 /** What the agent may do, each by the registry's route; HTTP and MCP are two doors to the same. */
 export class AgentApi {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import {
   asGloveboxError,
   GloveboxError,
@@ -138,10 +139,9 @@ export class Operations {
   async #verdict(question: Parameters<PolicyEngine['decide']>[0]): Promise<PolicyVerdict> {
     const { engine, runtime } = this.#options;
     try {
-      return await Promise.race([
-        engine.decide(question),
-        runtime.delay(limits.policyDecision.value).then(() => noVerdict),
-      ]);
+      const late = runtime.delay(limits.policyDecision.value).then(() => noVerdict);
+      const said = verdictSchema.safeParse(await Promise.race([engine.decide(question), late]));
+      return said.success ? said.data : noVerdict;
     } catch {
       return noVerdict;
     }
@@ -184,6 +184,8 @@ export class Operations {
   }
 }
 
+/** An engine may be a program of others: what it says is a verdict in this form only. */
+const verdictSchema = z.strictObject({ decision: z.enum(['allow', 'ask', 'deny']), rule: z.string().min(1) });
 const noVerdict: PolicyVerdict = { decision: 'deny', rule: 'engine.failed' };
 
 function refusal(

@@ -7,7 +7,7 @@ const note = '\n[glovebox: the log is full; the output itself goes on]\n';
 export class OutputLog {
   readonly #fd: number | null;
   readonly #onError: (error: unknown) => void;
-  #left = limits.outputLog.value;
+  #left: number = limits.outputLog.value;
   #failed = false;
 
   constructor(fd: number | null, onError: (error: unknown) => void) {
