@@ -31,14 +31,20 @@ export async function serveProvider(
 ): Promise<never> {
   const endpoint: Endpoint = { ...bootstrap.workloadApi, trustDomain: bootstrap.trustDomain };
   let svid = await join(endpoint, bootstrap.bundlePem, bootstrap.joinToken);
-  let served = await open(bootstrap, svid, operations);
+  const newest: Newest = {};
+  let served = await open(bootstrap, svid, operations, newest);
   for (;;) {
     await Promise.race([halfLife(svid), served.connection.closed()]);
     svid = await renew(endpoint, svid);
-    const next = await open(bootstrap, svid, operations);
+    const next = await open(bootstrap, svid, operations, newest);
     void retire(served);
     served = next;
   }
+}
+
+/** A call may outlast its connection's certificate: its answer is this identity's on any connection. */
+interface Newest {
+  connection?: NatsConnection;
 }
 
 interface Served {
@@ -53,10 +59,14 @@ interface Served {
  * still being carried out. The server ends the connection with its certificate in any case.
  */
 async function retire({ connection, subscription, underWay }: Served): Promise<void> {
-  if (connection.isClosed()) return;
-  await Promise.race([connection.closed(), subscription.drain()]);
-  await Promise.all(underWay);
-  await connection.close();
+  try {
+    await subscription.drain();
+    await Promise.all(underWay);
+    // Not `close`: what was answered last may still wait to be sent.
+    await connection.drain();
+  } catch (error) {
+    if (!connection.isClosed()) throw error;
+  }
 }
 
 const halfLife = (svid: Svid): Promise<void> =>
@@ -69,9 +79,12 @@ async function open(
   bootstrap: ProviderBootstrap,
   svid: Svid,
   operations: Readonly<Record<string, Operation>>,
+  newest: Newest,
 ): Promise<Served> {
   const { domain, name } = bootstrap;
   const tls = {
+    // No byte of the protocol before both sides are verified: the bus offers nothing else.
+    handshakeFirst: true,
     ca: svid.bundlePem,
     cert: svid.chainPem,
     key: svid.keyPem,
@@ -83,6 +96,8 @@ async function open(
     name: `provider/${domain}/${name}`,
     inboxPrefix: `_INBOX.provider.${domain}.${name}`,
     reconnect: false,
+    ignoreClusterUpdates: true,
+    noAsyncTraces: true,
     tls,
   });
   const underWay = new Set<Promise<void>>();
@@ -92,14 +107,16 @@ async function open(
       if (error !== null) return;
       const answered = answer(message, operations)
         .then((text) => {
-          // Gone with its certificate or its server: the caller has heard that the outcome is unknown.
-          if (!connection.isClosed()) message.respond(text);
+          const open = connection.isClosed() ? newest.connection : connection;
+          // With the server gone too, the caller hears of no answer, and the outcome is unknown.
+          if (open?.isClosed() === false && message.reply !== undefined) open.publish(message.reply, text);
         })
         .finally(() => underWay.delete(answered));
       underWay.add(answered);
     },
   });
   await connection.flush();
+  newest.connection = connection;
   return { connection, subscription, underWay };
 }
 

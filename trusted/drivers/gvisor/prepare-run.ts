@@ -4,6 +4,7 @@ import { GloveboxError } from '../../../pure/contracts/index.ts';
 import {
   assertFloor,
   compileOciSpec,
+  foldersPath,
   isPlainRelative,
   providerPath,
   type SpecHost,
@@ -47,6 +48,8 @@ function fillRunFolder(run: RunFolder, request: SandboxRequest, view: HostView):
   const below = [
     ...['hide', 'merged', 'disk/tmp', 'disk/home', 'empty-folder', 'home', 'runsc'],
     ...[...insideRoot, ...view.folders, ...request.toolFolders].map((path) => join('root', path)),
+    // Whoever owns them: runsc, which is nobody here, makes no mount point.
+    ...request.folders.map(({ name }) => join('root', foldersPath, name)),
   ];
   for (const path of below) mkdirSync(join(run.path, path), { recursive: true, mode: 0o755 });
   for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
