@@ -20,6 +20,7 @@ import {
   type SidecarReport,
 } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
+import { sidecarFlags } from '../../trusted/control-plane/sidecars/launch.ts';
 import { alice, newId, root, type SidecarWorld } from './sidecar-world.ts';
 
 /** One real sidecar process, with the real init at the other end of its link when it is activated. */
@@ -42,7 +43,7 @@ export class TestSidecar {
     this.world = world;
     this.logPath = join(world.folder, `${this.session}.log`);
     const log = openSync(this.logPath, 'a', 0o600);
-    this.child = spawn(process.execPath, [world.bundle], {
+    this.child = spawn(process.execPath, [...sidecarFlags, world.bundle], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', log],
       env: {},
       serialization: 'json',

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { spawnJailed } from '../../drivers/index.ts';
-import type { Launch } from './launch.ts';
+import { sidecarFlags, type Launch } from './launch.ts';
 
 /** Above what systemd gives to containers and below 2^31: nobody else's, so that as root no two sidecars share a uid. */
 const uids = { first: 0x70000000, count: 1 << 24 } as const;
@@ -21,7 +21,7 @@ export function launchJailed(mountPoint: string, moduleUrl: string): Launch {
   mkdirSync(mountPoint, { recursive: true, mode: 0o755 });
   return (bundle, { fds }) =>
     spawnJailed({
-      program: [process.execPath, bundle],
+      program: [process.execPath, ...sidecarFlags, bundle],
       readOnly: [dirname(bundle), ...packages],
       uid: uids.first + randomInt(uids.count),
       mountPoint,

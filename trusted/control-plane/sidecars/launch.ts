@@ -8,9 +8,12 @@ export interface LaunchOptions {
 /** Starts a bundle as a child with a channel; confining it is the launcher's matter. */
 export type Launch = (bundle: string, options: LaunchOptions) => ChildProcess;
 
+/** V8 refuses to make code of text in a sidecar, whichever of its libraries might want to [R43]. */
+export const sidecarFlags = ['--disallow-code-generation-from-strings'] as const;
+
 /** Without confinement but for an empty environment: nothing of the person's shell reaches the child. */
 export const launchPlain: Launch = (bundle, { fds }) =>
-  spawn(process.execPath, [bundle], {
+  spawn(process.execPath, [...sidecarFlags, bundle], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds],
     env: {},
     serialization: 'json',

@@ -199,5 +199,12 @@ export class Permissions {
   }
 }
 
-const shown = (args: Record<string, unknown> | undefined): string =>
-  args === undefined ? '' : canonicalJson(args).slice(0, 4000).toWellFormed();
+/** What does not fit is said not to be shown; the hash binds all of it. */
+function shown(args: Record<string, unknown> | undefined): string {
+  if (args === undefined) return '';
+  const text = canonicalJson(args);
+  if (text.length <= shownLimit) return text;
+  const note = ` [${text.length - shownLimit} more characters are not shown]`;
+  return text.slice(0, shownLimit).toWellFormed() + note;
+}
+const shownLimit = 3900;
