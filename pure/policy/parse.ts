@@ -1,6 +1,12 @@
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
-import { GloveboxError, limits, policyDocument, presetDocument, providersDocument } from '../contracts/index.ts';
+import {
+  GloveboxError,
+  limits,
+  policyDocument,
+  presetDocument,
+  providersDocument,
+} from '../contracts/index.ts';
 import type { PolicyDocument, PresetDocument, ProvidersDocument } from '../contracts/index.ts';
 import { nearest } from './nearest.ts';
 
@@ -41,7 +47,9 @@ export function parseYaml<S extends z.ZodType>(schema: S, text: string, file: st
   const value: unknown = document.contents === null ? {} : toPlain(document, fail);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
+  // A misspelt key first: that the right one is missing only follows from it.
+  const { issues } = result.error;
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   if (issue === undefined) return fail(0, 'the document is not valid');
   const { path, message, unknownKey } = deepest(issue);
   const place = [...path, ...(unknownKey === undefined ? [] : [unknownKey])];

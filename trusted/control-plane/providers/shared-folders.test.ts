@@ -69,6 +69,7 @@ describe('the folders that a person shares', () => {
     expect(await sharedFolders(places)).toEqual([]);
   });
   it.each([
+    ['a misspelt key that was needed', 'files:\n  folder: []\n', 2, /unknown key "folder".*"folders"/s],
     ['an unknown key', 'files:\n  folders:\n    - { name: a, path: /a, wirte: true }\n', 3, /wirte.*write/s],
     [
       'a name that is no label',
