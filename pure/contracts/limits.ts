@@ -92,6 +92,13 @@ export const limits = {
     bounds: 'the log of the control plane',
     reached: 'it is put aside at the next start, and the one before it is removed',
   },
+  daemonRival: {
+    value: 15_000,
+    unit: 'ms',
+    owner: 'cli',
+    bounds: 'how long a command waits for the control plane that another command is starting',
+    reached: 'GB_ALREADY_RUNNING',
+  },
   daemonStart: {
     value: 60_000,
     unit: 'ms',

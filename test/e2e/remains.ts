@@ -80,6 +80,16 @@ export function remainsOf({ folder, state }: Pick<World, 'folder' | 'state'>): s
   ];
 }
 
+/** What a process has open. */
+export function opened(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+  } catch {
+    // It closed one, or ended, while it was looked at.
+    return [];
+  }
+}
+
 const cwdOf = (pid: string): string => {
   try {
     return readlinkSync(`/proc/${pid}/cwd`);

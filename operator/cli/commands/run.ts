@@ -1,4 +1,4 @@
-import type { SessionView } from '../../../pure/contracts/index.ts';
+import { GloveboxError, type SessionView } from '../../../pure/contracts/index.ts';
 import { OperatorError } from '../../client/index.ts';
 import { connect, withDaemon } from '../connect.ts';
 import { note, printJson } from '../output.ts';
@@ -11,6 +11,11 @@ const isUnfit = (error: unknown): boolean =>
 /** `glovebox run`: everything that is not needed before the control plane was asked is loaded after it. */
 export async function run(command: readonly string[], options: RunOptions): Promise<number> {
   const { stdin, stdout, stderr } = process;
+  if (command.length === 0 && options.preset === undefined)
+    throw new GloveboxError('GB_USAGE', {
+      detail: 'there is no command to run',
+      hint: 'Write it after --, such as: glovebox run -- npm test; or name a preset.',
+    });
   const request = sessionRequest(
     command,
     options,
