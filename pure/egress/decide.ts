@@ -2,6 +2,7 @@ import type { SidecarPolicy } from '../contracts/index.ts';
 import { carriedCredential, placeholderOutside } from './credentials.ts';
 import { matchHost, normaliseHost } from './host.ts';
 import { matchPath, normalisePath } from './path.ts';
+import { egressScope } from './scope.ts';
 
 export type CompiledRule = SidecarPolicy['egress'][number];
 
@@ -124,7 +125,7 @@ export function decide(
   return {
     decision: 'ask',
     rule,
-    scope: `egress:${request.method.toLowerCase()}:/${host.value}${path.value}`,
+    scope: egressScope(request.method, host.value, request.connectPort, path.value),
     allowed,
   };
 }

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parsePolicy } from '../policy/index.ts';
 import {
+  egressScope,
+  ruleOfScope,
   classifyAddress,
   addressAllowed,
   decide,
@@ -183,9 +185,10 @@ describe('paths', () => {
 });
 
 const rulesOf = (yaml: string): CompiledRule[] =>
-  parsePolicy(`version: 1\negress:\n${yaml}`, 't').egress.map(
-    (rule, i) => ({ ...rule, id: `egress.${String(i)}` }),
-  );
+  parsePolicy(`version: 1\negress:\n${yaml}`, 't').egress.map((rule, i) => ({
+    ...rule,
+    id: `egress.${String(i)}`,
+  }));
 const rules = rulesOf(`  - host: api.example
     methods: [GET, POST]
     paths: [/v1/**]
@@ -347,6 +350,34 @@ describe('the egress decision', () => {
       decision: 'ask',
       scope: 'egress:post:/asked.example/a',
     });
+  });
+  it('finds the rule of a scope that an agent asks for, in its one spelling only', () => {
+    expect(ruleOfScope(rules, 'egress:post:/asked.example/a')).toEqual({
+      decision: 'ask',
+      rule: 'egress.2',
+      host: 'asked.example',
+    });
+    for (const scope of [
+      'egress:get:/asked.example/a',
+      'egress:post:/asked.example:444/a',
+      'egress:post:/ASKED.example/a',
+      'egress:post:/asked.example/../a',
+      'egress:post:/asked.example:443/a',
+      'egress:post:/asked.example/**/..',
+      'files:read:/asked.example/a',
+    ]) {
+      expect(ruleOfScope(rules, scope), scope).toBeNull();
+    }
+    fc.assert(
+      fc.property(
+        fc.constantFrom('/', '/a', '/a/', '/a/*', '/a/b'),
+        fc.constantFrom(443, 8443),
+        (path, port) => {
+          const scope = egressScope('POST', 'asked.example', port, path);
+          expect(ruleOfScope(rules, scope) === null).toBe(port !== 443);
+        },
+      ),
+    );
   });
   it('allows nothing that no rule names, whatever the request', () => {
     fc.assert(

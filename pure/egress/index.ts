@@ -9,3 +9,4 @@ export {
 } from './decide.ts';
 export { matchHost, normaliseHost, type Normalised } from './host.ts';
 export { matchPath, normalisePath } from './path.ts';
+export { egressScope, ruleOfScope } from './scope.ts';

@@ -64,7 +64,7 @@ egress:
         ...rule,
         id: `egress.${String(i)}`,
         caPem: upstreamAuthority.certificatePem,
-      })) as never,
+      })),
       placeholders: { model: placeholder },
     },
     certificateFor: (host) => session.issue(host, Date.now()),
@@ -277,8 +277,10 @@ describe('the egress proxy, with the real curl', () => {
   });
   it('asks where the rule asks, and spends the grant', async () => {
     const url = `https://asked.example:${String(upstreamPort)}/a`;
-    expect((await curl(url, '-d', 'x')).out).toContain('"scope":"egress:post:/asked.example/a"');
-    granted = ['egress:post:/asked.example/a'];
+    expect((await curl(url, '-d', 'x')).out).toContain(
+      `"scope":"egress:post:/asked.example:${String(upstreamPort)}/a"`,
+    );
+    granted = [`egress:post:/asked.example:${String(upstreamPort)}/a`];
     // The upstream's certificate is for another name: the control is that the request got as far as its TLS.
     expect((await curl(url, '-d', 'x')).status).toBe('502 200');
     expect((await curl(url, '-d', 'x')).status).toBe('403 200');

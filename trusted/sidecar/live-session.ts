@@ -60,6 +60,7 @@ export class LiveSession {
     const operations = new Operations({ ...shared, engine, provider: warm.provider });
     this.#permissions = new Permissions({
       ...shared,
+      egress: policy.egress,
       sandbox,
       self,
       trustDomain,
@@ -114,6 +115,14 @@ export class LiveSession {
     this.#link.send({ type: 'configure', listen });
   }
 
+  /** What people see of it; decisions wait for nobody. */
+  #reportPolicy(): void {
+    const { warm, activate, runtime } = this.#options;
+    warm.reportPolicyStatus(activate.policy.generation).catch((error: unknown) => {
+      runtime.log(`the policy's generation was not reported: ${error instanceof Error ? error.message : ''}`);
+    });
+  }
+
   attach(socket: Duplex, attachId: string, foreground: boolean): void {
     this.#stdio.attach(socket, attachId, foreground);
     this.#options.report({ type: 'handed', attachId });
@@ -163,6 +172,7 @@ export class LiveSession {
         this.#start().catch(onError);
         return;
       case 'started':
+        this.#reportPolicy();
         return report({ type: 'started', pid: event.pid });
       case 'exited':
         if (event.id === 'main') this.#exited({ code: event.code, signal: event.signal }).catch(onError);

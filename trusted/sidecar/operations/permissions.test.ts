@@ -53,6 +53,7 @@ beforeEach(async () => {
     turns,
     grants,
     trail: testTrail(runtime).trail,
+    egress: [],
     tools: { allow: [], ask: ['files:write:/shared/**'] },
     requestConsent: (order) => {
       orders.push(order);

@@ -11,9 +11,11 @@ import {
   type PermissionRequest,
   type SandboxId,
   type SessionId,
+  type SidecarPolicy,
   type SpiffeId,
   type TrustDomain,
 } from '../../../pure/contracts/index.ts';
+import { ruleOfScope } from '../../../pure/egress/index.ts';
 import {
   canonicalJson,
   decidePermission,
@@ -40,6 +42,7 @@ export interface PermissionsOptions {
   readonly grants: Grants;
   readonly trail: OperationTrail;
   readonly tools: { readonly allow: readonly string[]; readonly ask: readonly string[] };
+  readonly egress: SidecarPolicy['egress'];
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
   /** Signature, type, time, and each claim as expected (R37); throws. */
@@ -85,7 +88,8 @@ export class Permissions {
         detail: 'it is not of the form domain:verb:/path',
       });
     }
-    const verdict = decidePermission(this.#options.tools, (wide) => scopeCovers(wide, scope));
+    const outside = ruleOfScope(this.#options.egress, scope);
+    const verdict = outside ?? decidePermission(this.#options.tools, (wide) => scopeCovers(wide, scope));
     if (verdict.decision === 'allow')
       return { granted: true, scope, mode: null, detail: 'the policy allows it' };
     const rule = stamp === null ? 'turn.none' : verdict.rule;
@@ -106,7 +110,7 @@ export class Permissions {
       ...request,
       turnId: stamp.turnId,
       operation,
-      host: null,
+      host: outside?.host ?? null,
       argsHash,
       argumentsText: shown(request.arguments),
     });
