@@ -6,7 +6,7 @@ import { readNdjson } from './ndjson.ts';
 import { routeTable, type RouteName } from './route-table.ts';
 
 /** Routes whose answer is a stream of their own, not one JSON value. */
-type StreamRoute = 'attachSession' | 'events' | 'exportAudit' | 'sessionLogs';
+type StreamRoute = 'attachSession' | 'events' | 'exportAudit' | 'getSandboxLogs';
 export type JsonRoute = Exclude<RouteName, StreamRoute>;
 
 type Part<R, Name extends 'params' | 'query' | 'body'> =
@@ -63,7 +63,7 @@ export function createOperatorClient(socketPath: string): OperatorClient {
       const res = await open(exchange('events', { query: { session } }, signal));
       return untilTheEnd(readNdjson<OperatorEvent>(res));
     },
-    logs: (id) => open(exchange('sessionLogs', { params: { id } })),
+    logs: (id) => open(exchange('getSandboxLogs', { params: { id } })),
     exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
   };
 }

@@ -40,6 +40,18 @@ export const operatorEvent = z.discriminatedUnion('type', [
 ]);
 export type OperatorEvent = z.infer<typeof operatorEvent>;
 
+/** What of its policy a session was given, and what its sidecar reported to apply. */
+export const policyStatus = z.object({
+  sessionId: z.string(),
+  name: z.string(),
+  state: z.string(),
+  /** The newest one that was written. */
+  generation: z.int(),
+  /** 0: its sidecar has reported none. */
+  applied: z.int(),
+});
+export type PolicyStatus = z.infer<typeof policyStatus>;
+
 const person = { callers: ['operator'], owner: 'none' } as const;
 const personOfSession = { callers: ['operator'], owner: 'operator-session' } as const;
 
@@ -100,12 +112,33 @@ export const operatorRoutes = defineRoutes({
     query: z.strictObject({ foreground: z.enum(['true', 'false']).optional() }),
     response: z.null(),
   },
-  sessionLogs: {
+  getSandboxLogs: {
     method: 'GET',
     path: '/v1/sessions/:id/logs',
     ...personOfSession,
     params: idParam,
     response: z.null(),
+  },
+  listSandboxPolicies: {
+    method: 'GET',
+    path: '/v1/policies',
+    ...person,
+    query: z.strictObject({ all: z.enum(['true', 'false']).optional() }),
+    response: z.array(policyStatus),
+  },
+  getSandboxPolicy: {
+    method: 'GET',
+    path: '/v1/sessions/:id/policy',
+    ...personOfSession,
+    params: idParam,
+    response: z.object({ generation: z.int(), document: z.record(z.string(), z.unknown()) }),
+  },
+  getSandboxPolicyStatus: {
+    method: 'GET',
+    path: '/v1/sessions/:id/policy-status',
+    ...personOfSession,
+    params: idParam,
+    response: policyStatus,
   },
   listChanges: {
     method: 'GET',

@@ -50,6 +50,7 @@ export interface Warm {
   readonly emit: (event: object) => Promise<void>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
+  readonly reportPolicyStatus: (generation: number) => Promise<void>;
   readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
   /** Where verified words of the control plane go, from the first one on. */
   heed(handle: (message: ControlMessage) => void): void;
@@ -131,6 +132,9 @@ export async function warmUp(
     requestConsent: (body) => controlPlane.call('requestConsent', { params: { session }, body }),
     consumeConsent: async (token) =>
       (await controlPlane.call('consumeConsent', { params: { session }, body: { token } })).grantId,
+    reportPolicyStatus: async (generation) => {
+      await controlPlane.call('reportPolicyStatus', { params: { session }, body: { generation } });
+    },
     readSecret: async (secret, intentSeq) =>
       new Secret((await broker.call('readSecret', { body: { secret, intentSeq } })).value),
     heed(next) {

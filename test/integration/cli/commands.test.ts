@@ -71,7 +71,7 @@ describe('ps', () => {
 
 describe('logs', () => {
   const written = 'a\u001b[31mb\u001b[6n\u001b]52;c;eA==\u0007c\n';
-  beforeEach(() => fake.on('sessionLogs', (_, res) => void res.end(written)));
+  beforeEach(() => fake.on('getSandboxLogs', (_, res) => void res.end(written)));
   test('[R47] are filtered, and exact only for a pipe that asks for it', async () => {
     expect((await glovebox('logs', 'calm-fox')).stdout.toString()).toBe('a\u001b[31mbc\n');
     expect((await glovebox('logs', '--raw', 'calm-fox')).stdout.toString()).toBe(written);

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { GloveboxError, isId, type UserId } from '../../../pure/contracts/index.ts';
+import { GloveboxError, isId, type PolicyStatus, type UserId } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 import type { HostFitness } from '../host-fitness.ts';
@@ -68,10 +68,16 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       await recorded('session.stop', caller.user, 'asked for by a person', session);
       return await sessions.stop(session, 'stopped by a person');
     },
-    sessionLogs: async ({ session }) => ({
+    getSandboxLogs: async ({ session }) => ({
       contentType: 'application/octet-stream',
       stream: await outputOf(join(parts.sessionsFolder, session.id, 'output.log')),
     }),
+    listSandboxPolicies: async ({ query }) => (await sessions.records(query.all === 'true')).map(statusOf),
+    getSandboxPolicy: async ({ session }) => ({
+      generation: policyGeneration,
+      document: { ...session.policy },
+    }),
+    getSandboxPolicyStatus: async ({ session }) => statusOf(session),
     listChanges: async ({ session }) => {
       if (session.changes !== 'kept' && session.state === 'ended') {
         return { state: session.changes, changes: [], truncated: false };
@@ -152,6 +158,17 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     },
   };
 }
+
+/** A session has the policy that it was created with. */
+const policyGeneration = 1;
+
+const statusOf = (session: SessionRecord): PolicyStatus => ({
+  sessionId: session.id,
+  name: session.name,
+  state: session.state,
+  generation: policyGeneration,
+  applied: session.policyGeneration,
+});
 
 async function auditChain(text: string | undefined, sessions: SessionService): Promise<string | null> {
   if (text === undefined) return null;

@@ -192,8 +192,11 @@ export class SessionService {
   }
 
   async list(ended: boolean): Promise<SessionView[]> {
-    const records = await this.#options.store.sessions.list({ ended, limit: limits.listLength.value });
-    return records.map((record) => this.view(record));
+    return (await this.records(ended)).map((record) => this.view(record));
+  }
+
+  async records(ended: boolean): Promise<readonly SessionRecord[]> {
+    return await this.#options.store.sessions.list({ ended, limit: limits.listLength.value });
   }
 
   async stop(record: SessionRecord, detail: string): Promise<SessionView> {
