@@ -3,6 +3,7 @@ import type { SpiffeId, TrustDomain } from '../../pure/contracts/index.ts';
 import { Admitted } from './admitted.ts';
 import type { BusAuthorizer } from './authorizer.ts';
 import { dial, type BusAddress } from './dial.ts';
+import { persist } from './persist.ts';
 import { endConnections } from './kick.ts';
 import { calloutQueue, calloutSubject } from './server-config.ts';
 import type { Svid } from './server.ts';
@@ -48,8 +49,14 @@ export class AuthCallout {
   /** Reconnects use the certificate that they began with, so the callout is renewed like everybody. */
   async rotate(svid: Svid): Promise<void> {
     const old = this.#nc;
-    this.#options = { ...this.#options, svid };
-    this.#nc = await open(this.#options, this.#admitted);
+    const options = { ...this.#options, svid };
+    this.#options = options;
+    await persist(
+      async () => {
+        this.#nc = await open(options, this.#admitted);
+      },
+      () => this.#options === options,
+    );
     await old.drain();
   }
 

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node';
 import {
   GloveboxError,
@@ -11,6 +12,7 @@ import { readCertificate } from './certificate.ts';
 import { dial, type BusAddress, type DialOptions } from './dial.ts';
 import { busFailure } from './failures.ts';
 import { Generation } from './generation.ts';
+import { persist } from './persist.ts';
 import type { Svid } from './server.ts';
 
 export interface BusConnectionOptions {
@@ -54,6 +56,7 @@ export class BusConnection {
   readonly #onRotated = new Set<() => void>();
   #current: Generation;
   #rotating: Promise<void> = Promise.resolve();
+  #newest: Svid | undefined;
   #closed = false;
   #reportLost: (error: GloveboxError) => void = () => undefined;
 
@@ -71,9 +74,21 @@ export class BusConnection {
     return new BusConnection(options, await openGeneration(options));
   }
 
-  /** With the renewed certificate, well before the old one ends. After a failure the old connection is still in use. */
+  /**
+   * With the renewed certificate, well before the old one ends. While it fails the old connection is still in use: it is tried again
+   * until it works, the certificate ends, a newer one is there, or this is closed.
+   */
   rotate(svid: Svid): Promise<void> {
-    const next = this.#rotating.then(() => this.#rotate(svid));
+    this.#newest = svid;
+    const next = this.#rotating.then(() =>
+      persist(
+        () => this.#rotate(svid),
+        () =>
+          !this.#closed &&
+          this.#newest === svid &&
+          Date.parse(new X509Certificate(svid.chainPem).validTo) > Date.now(),
+      ),
+    );
     this.#rotating = next.catch(() => undefined);
     return next;
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   jetstream,
   jetstreamManager,
@@ -71,7 +72,8 @@ export async function readStream(
 ): Promise<void> {
   await bus.use(async (nc) => {
     const consumer = await jetstream(nc).consumers.get(auditStream, {
-      name_prefix: auditConsumer,
+      // A name of its own each time: one that a reload of the server left behind stands in nobody's way.
+      name_prefix: `${auditConsumer}-${randomUUID()}`,
       opt_start_seq: fromSeq,
     });
     const messages = await consumer.consume({ max_messages: 500 });

@@ -113,18 +113,22 @@ export class BusHost {
       await connection.rotate(current);
       options.onRestart();
     };
-    source.onRotate((next) => {
-      server.current
-        .rotate(next)
-        .catch((error: unknown) => log('nats-server kept its old certificate', error));
-    });
-    operator.onRotate((next) => {
-      callout.rotate(next).catch((error: unknown) => log('the callout kept its old certificate', error));
-    });
-    controlPlane.onRotate((next) => {
-      connection
-        .rotate(next)
-        .catch((error: unknown) => log('a connection to the bus was not renewed', error));
+    // One after the other, in this order: a server that reads its configuration anew asks the callout about every client again, and the
+    // callout has to be there when others come.
+    let turn = Promise.resolve();
+    const renew = (): void => {
+      turn = turn
+        .then(async () => {
+          await server.current.rotate(source.current());
+          await callout.rotate(operator.current());
+          await connection.rotate(controlPlane.current());
+        })
+        .catch((error: unknown) => log('a certificate of the bus was not renewed', error));
+    };
+    for (const renewed of [source, operator, controlPlane]) renewed.onRotate(renew);
+    void connection.lost.then((error) => {
+      log('the connection to the bus was lost', error);
+      renew();
     });
     return new BusHost(server, callout, connection, [source, operator, system]);
   }
