@@ -2,40 +2,35 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 )
 
 const (
 	maxCommandLine = 1 << 20
-	maxListeners   = 8
 	maxNameLength  = 64
+	maxMessage     = 512
 )
 
-type listenSpec struct {
-	Address string `json:"address"`
-	Tunnel  string `json:"tunnel"`
-}
+type (
+	listenSpec struct{ Address, Tunnel string }
+	windowSize struct{ Rows, Cols uint16 }
+)
 
-type windowSize struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
-
-// command is the union of all commands.
+// command is the union of all commands. Go matches the names of members whatever their case.
 type command struct {
-	Type     string       `json:"type"`
-	ID       string       `json:"id"`
-	Listen   []listenSpec `json:"listen"`
-	Argv     []string     `json:"argv"`
-	Env      []string     `json:"env"`
-	Cwd      string       `json:"cwd"`
-	Terminal *windowSize  `json:"terminal"`
-	Fd3      *[]byte      `json:"fd3"`
-	Signal   int          `json:"signal"`
-	windowSize
+	Type, ID   string
+	Listen     []listenSpec
+	Argv, Env  []string
+	Cwd        string
+	Terminal   *windowSize
+	Fd3        []byte // nil: no descriptor 3
+	Signal     int
+	windowSize // of a resize
 }
 
 // parseCommand gives a command whose members may be used as they are. An id comes back, for the answer, only
@@ -44,12 +39,10 @@ func parseCommand(line []byte) (command, error) {
 	var c command
 	err := json.Unmarshal(line, &c)
 	if !isName(c.ID) {
-		if c.ID = ""; err == nil && c.Type != "configure" && c.Type != "stop" {
-			err = fmt.Errorf("id is not a name")
-		}
+		c.ID = ""
 	}
-	if err == nil {
-		err = c.check()
+	if err == nil && !c.valid() {
+		err = errors.New("not a command, or not with what it needs")
 	}
 	if err != nil {
 		return command{ID: c.ID}, fmt.Errorf("%v: %w", err, syscall.EINVAL)
@@ -57,32 +50,50 @@ func parseCommand(line []byte) (command, error) {
 	return c, nil
 }
 
-func (c *command) check() error {
+func (c *command) valid() bool {
 	switch c.Type {
 	case "configure":
-		for _, spec := range c.Listen {
+		return !slices.ContainsFunc(c.Listen, func(spec listenSpec) bool {
 			address, err := netip.ParseAddrPort(spec.Address)
-			if err != nil || !address.Addr().IsLoopback() || !isName(spec.Tunnel) {
-				return fmt.Errorf("not a loopback address with a named tunnel")
-			}
-		}
+			return err != nil || !address.Addr().IsLoopback() || !isName(spec.Tunnel)
+		})
 	case "start":
-		if len(c.Argv) == 0 || c.Argv[0] == "" || !strings.HasPrefix(c.Cwd, "/") {
-			return fmt.Errorf("argv is empty or cwd is not absolute")
-		}
+		return c.ID != "" && len(c.Argv) > 0 && c.Argv[0] != "" && strings.HasPrefix(c.Cwd, "/")
 	case "signal":
-		if c.Signal < 1 { // 0 and below mean other things to kill
-			return fmt.Errorf("no such signal")
-		}
-	case "resize", "stop":
-	default:
-		return fmt.Errorf("unknown command")
+		return c.ID != "" && c.Signal > 0 // 0 and below mean other things to kill
+	case "resize":
+		return c.ID != ""
 	}
-	return nil
+	return c.Type == "stop"
 }
 
 // isName admits what may stand in a path of the link without being escaped.
 func isName(text string) bool {
 	return text != "" && len(text) <= maxNameLength && strings.Trim(text,
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+// event is one line of what we answer and report.
+type event map[string]any
+
+func failure(id string, err error) event {
+	message := err.Error()
+	message = message[:min(len(message), maxMessage)]
+	return event{"type": "failed", "id": id, "code": errorCode(err), "message": message}
+}
+
+var errorNames = map[syscall.Errno]string{
+	syscall.E2BIG: "E2BIG", syscall.EACCES: "EACCES", syscall.EADDRINUSE: "EADDRINUSE", syscall.EAGAIN: "EAGAIN",
+	syscall.EEXIST: "EEXIST", syscall.EINVAL: "EINVAL", syscall.EISDIR: "EISDIR", syscall.ELOOP: "ELOOP",
+	syscall.EMFILE: "EMFILE", syscall.ENOENT: "ENOENT", syscall.ENOEXEC: "ENOEXEC", syscall.ENOMEM: "ENOMEM",
+	syscall.ENOTDIR: "ENOTDIR", syscall.EPERM: "EPERM", syscall.ETXTBSY: "ETXTBSY",
+}
+
+// errorCode is the name by which the trusted side tells failures apart.
+func errorCode(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errorNames[errno] != "" {
+		return errorNames[errno]
+	}
+	return "EFAILED"
 }

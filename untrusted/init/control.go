@@ -5,83 +5,57 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"syscall"
 	"time"
 )
 
-const (
-	heartbeatInterval = time.Second
-	// eventQueue is how many events may wait for a slow trusted side before whoever has one waits too.
-	eventQueue = 256
-	maxMessage = 512
-)
+const heartbeatInterval = time.Second
 
-// events is the sending half of the control stream: one JSON object a line.
-type events struct {
-	lines chan []byte
-}
-
-// event is one line of the control stream.
-type event map[string]any
-
-func newEvents() *events { return &events{lines: make(chan []byte, eventQueue)} }
-
-func (e *events) send(what event) {
-	if line, err := json.Marshal(what); err == nil { // names, numbers and text always marshal
-		e.lines <- append(line, '\n')
-	}
-}
-
-func (e *events) failed(id string, err error) {
-	message := err.Error()
-	if len(message) > maxMessage {
-		message = message[:maxMessage]
-	}
-	e.send(event{"type": "failed", "id": id, "code": errorCode(err), "message": message})
-}
-
-// beat never waits: a heartbeat behind a full queue says nothing that the queue does not.
-func (e *events) beat() {
-	select {
-	case e.lines <- []byte("{\"type\":\"heartbeat\"}\n"):
-	default:
-	}
-}
-
-func (e *events) writeTo(w io.Writer) {
-	for line := range e.lines {
-		if _, err := w.Write(line); err != nil {
-			return // the stream is over, which the reading half sees and ends everything
-		}
-	}
-}
-
-type controller struct {
-	link        *link
-	events      *events
-	processes   *processTable
-	listeners   *listenerTable
-	loopbackErr error
-}
-
-func newController(l *link, processes *processTable, loopbackErr error) *controller {
-	return &controller{l, processes.events, processes, newListenerTable(l), loopbackErr}
+// sandbox is what the commands of the control stream act on. One goroutine, that of serve, uses it: nothing
+// comes between fork and registration, or between reaping and removal, so that no exit is missed and no signal
+// goes to a process id used again.
+type sandbox struct {
+	link      *link
+	events    *io.PipeWriter
+	processes map[string]*process
 }
 
 // serve runs the control stream until the trusted side says stop (nil) or the stream ends (an error).
-func (c *controller) serve() error {
-	body, sink := io.Pipe()
-	go c.events.writeTo(sink)
-	c.events.send(event{"type": "hello", "version": 1})
-	commands, err := c.link.open("/v1/control", body)
+func serve(l *link, signals <-chan os.Signal) error {
+	body, events := io.Pipe()
+	s := &sandbox{l, events, map[string]*process{}}
+	commands := make(chan command)
+	ended := make(chan error, 1)
+	go func() { ended <- s.receive(body, commands) }()
+	s.send(event{"type": "hello", "version": 1})
+	for beat := time.Tick(heartbeatInterval); ; {
+		select {
+		case c := <-commands:
+			s.execute(c)
+		case <-signals:
+			s.reap()
+		case <-beat:
+			s.send(event{"type": "heartbeat"})
+		case err := <-ended:
+			for _, p := range s.processes { // as PID 1 our end is that of all the others too
+				p.kill(syscall.SIGKILL)
+			}
+			return err
+		}
+	}
+}
+
+// send waits for a slow trusted side, and so does whoever reports to it. A stream that is over takes nothing
+// more, which its reading half sees, and ends everything.
+func (s *sandbox) send(what event) { _ = json.NewEncoder(s.events).Encode(what) }
+
+func (s *sandbox) receive(body io.ReadCloser, commands chan<- command) error {
+	stream, err := s.link.open("/v1/control", body)
 	if err != nil {
 		return err
 	}
-	go func() {
-		for range time.Tick(heartbeatInterval) {
-			c.events.beat()
-		}
-	}()
-	lines := bufio.NewReaderSize(commands, maxCommandLine)
+	lines := bufio.NewReaderSize(stream, maxCommandLine)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -90,38 +64,36 @@ func (c *controller) serve() error {
 		if err != nil {
 			return errors.New("control stream ended")
 		}
-		parsed, err := parseCommand(line)
+		c, err := parseCommand(line)
 		clear(line) // it may have held what fd3 carries
-		if err != nil {
-			c.events.failed(parsed.ID, err)
-			continue
-		}
-		if parsed.Type == "stop" {
+		switch {
+		case err != nil:
+			s.send(failure(c.ID, err))
+		case c.Type == "stop":
 			return nil
+		default:
+			commands <- c
 		}
-		c.execute(parsed)
 	}
 }
 
-func (c *controller) execute(parsed command) {
-	switch parsed.Type {
-	case "configure":
-		err := c.loopbackErr
-		if err == nil {
-			err = c.listeners.listen(parsed.Listen)
+func (s *sandbox) execute(c command) {
+	var err error
+	p := s.processes[c.ID]
+	switch {
+	case c.Type == "configure":
+		if err = listen(s.link, c.Listen); err == nil {
+			s.send(event{"type": "configured"})
 		}
-		if err != nil {
-			c.events.failed("", err)
-			return
-		}
-		c.events.send(event{"type": "configured"})
-	case "start":
-		if err := c.processes.start(parsed); err != nil {
-			c.events.failed(parsed.ID, err)
-		}
-	case "signal":
-		c.processes.signal(parsed.ID, parsed.Signal)
-	case "resize":
-		c.processes.resize(parsed.ID, parsed.windowSize)
+	case c.Type == "start":
+		err = s.start(c)
+	case p == nil: // its exit is on its way to whoever asked
+	case c.Type == "signal":
+		p.signal(syscall.Signal(c.Signal))
+	case c.Type == "resize":
+		p.resize(c.windowSize)
+	}
+	if err != nil {
+		s.send(failure(c.ID, err))
 	}
 }

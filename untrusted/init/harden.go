@@ -1,34 +1,25 @@
+//go:build amd64 || arm64
+
 package main
 
 import (
-	"net"
-	"os"
+	"fmt"
+	"runtime"
 	"syscall"
 	"unsafe"
 )
 
-// caughtSignals are taken off their default so that a stray one does not end the sandbox, and caught rather
-// than ignored because exec resets a caught signal and keeps an ignored one.
-var caughtSignals = []os.Signal{
-	syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
-	syscall.SIGUSR2, syscall.SIGPIPE, syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
-}
-
+// What package syscall does not have. The numbers of calls are the same everywhere from 424 on.
 const (
-	prSetDumpable       = 4
-	prSetChildSubreaper = 36
-	prSetNoNewPrivs     = 38
-
+	sysClone3            = 435
+	sysCloseRange        = 436
+	closeRangeCloexec    = 4
+	prSetDumpable        = 4
+	prSetNoNewPrivs      = 38
 	seccompSetModeFilter = 1
 	seccompFlagTsync     = 1
 	seccompRetAllow      = 0x7fff0000
 	seccompRetErrno      = 0x00050000
-
-	// Offsets into struct seccomp_data: the low half of an argument comes first (both ports are
-	// little-endian).
-	offNr, offArch, offArg0 = 0, 4, 16
-
-	closeRangeCloexec = 4
 
 	// namespaceFlags: CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}. CLONE_NEWTIME shares its bit with clone's
 	// exit signal, so it is tested in unshare alone.
@@ -36,107 +27,82 @@ const (
 	cloneNewtime   = 0x00000080
 )
 
-// closeOnExecFrom marks every inherited descriptor: a child gets 0, 1, 2 and, where asked for, 3.
-func closeOnExecFrom(first int) error {
-	_, _, errno := syscall.Syscall(sysCloseRange, uintptr(first), uintptr(^uint32(0)), closeRangeCloexec)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+var machine = map[string]struct{ audit, setns, seccomp uint32 }{
+	"amd64": {0xc000003e, 308, 317},
+	"arm64": {0xc00000b7, 268, 277},
+}[runtime.GOARCH]
+
+// refusals are every call that makes or enters a namespace. clone3 takes its flags from memory, which a filter
+// cannot read, so it does not exist here (ENOSYS): libraries then fall back to clone, which EPERM, the only
+// answer an OCI filter can give in gVisor, would keep them from.
+var refusals = []struct {
+	call  uint32
+	flags uint32 // of the first argument: refused if it has any of them, or always if none is named here
+	errno syscall.Errno
+}{
+	{sysClone3, 0, syscall.ENOSYS},
+	{machine.setns, 0, syscall.EPERM},
+	{syscall.SYS_UNSHARE, namespaceFlags | cloneNewtime, syscall.EPERM},
+	{syscall.SYS_CLONE, namespaceFlags, syscall.EPERM},
 }
 
-// lockDown filters this process and, by inheritance, every process of the sandbox. It is installed once on
-// all threads (TSYNC), which costs a start of the agent nothing [R23].
+// lockDown restricts this process and, by inheritance, every process of the sandbox. It is done once, for all
+// threads (TSYNC), which costs a start of the agent nothing [R23].
 func lockDown() error {
-	if err := prctl(prSetNoNewPrivs, 1); err != nil {
-		return err
+	// Every inherited descriptor: a child gets 0, 1, 2 and, where asked for, 3.
+	_, _, errno := syscall.Syscall(sysCloseRange, linkFd, uintptr(^uint32(0)), closeRangeCloexec)
+	if errno != 0 {
+		return fmt.Errorf("close-on-exec: %w", errno)
 	}
-	// The agent has our uid: without this it could take the link out of us with pidfd_getfd or ptrace.
-	if err := prctl(prSetDumpable, 0); err != nil {
-		return err
-	}
-	if err := prctl(prSetChildSubreaper, 1); err != nil {
-		return err
+	// The agent has our uid: a dumpable init it could take the link out of, with pidfd_getfd or ptrace.
+	for _, option := range [][2]uintptr{{prSetNoNewPrivs, 1}, {prSetDumpable, 0}} {
+		if _, _, errno := syscall.Syscall6(syscall.SYS_PRCTL, option[0], option[1], 0, 0, 0, 0); errno != 0 {
+			return fmt.Errorf("prctl %d: %w", option[0], errno)
+		}
 	}
 	filter := namespaceFilter()
 	program := syscall.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	thread, _, errno := syscall.Syscall(sysSeccomp, seccompSetModeFilter, seccompFlagTsync,
+	thread, _, errno := syscall.Syscall(uintptr(machine.seccomp), seccompSetModeFilter, seccompFlagTsync,
 		uintptr(unsafe.Pointer(&program)))
-	if errno != 0 {
-		return errno
-	}
-	if thread != 0 { // the thread that could not be brought under the filter
-		return syscall.EAGAIN
+	if errno != 0 || thread != 0 { // thread: one that could not be brought under the filter
+		return fmt.Errorf("inner seccomp filter refused by thread %d: %w", thread, errno)
 	}
 	return nil
 }
 
-// namespaceFilter refuses new namespaces by every call that makes or enters one. clone3 takes its flags from
-// memory, which a filter cannot read, so it does not exist here (ENOSYS): libraries then fall back to clone,
-// which EPERM, the only answer an OCI filter can give in gVisor, would keep them from.
 func namespaceFilter() []syscall.SockFilter {
 	const (
-		load     = syscall.BPF_LD | syscall.BPF_W | syscall.BPF_ABS
-		equal    = syscall.BPF_JMP | syscall.BPF_JEQ | syscall.BPF_K
-		atLeast  = syscall.BPF_JMP | syscall.BPF_JGE | syscall.BPF_K
-		anyBit   = syscall.BPF_JMP | syscall.BPF_JSET | syscall.BPF_K
-		ret      = syscall.BPF_RET | syscall.BPF_K
-		x32Start = 0x40000000
+		load    = syscall.BPF_LD | syscall.BPF_W | syscall.BPF_ABS
+		equal   = syscall.BPF_JMP | syscall.BPF_JEQ | syscall.BPF_K
+		atLeast = syscall.BPF_JMP | syscall.BPF_JGE | syscall.BPF_K
+		anyBit  = syscall.BPF_JMP | syscall.BPF_JSET | syscall.BPF_K
+		ret     = syscall.BPF_RET | syscall.BPF_K
+		deny    = seccompRetErrno | uint32(syscall.EPERM)
+		// Offsets into struct seccomp_data: the low half of an argument comes first (both machines are
+		// little-endian).
+		call, arch, firstArgument = 0, 4, 16
+		x32Start                  = 0x40000000
 	)
-	deny := uint32(seccompRetErrno | uint32(syscall.EPERM))
-	return []syscall.SockFilter{
-		{Code: load, K: offArch},
-		{Code: equal, K: auditArch, Jt: 1},
+	filter := []syscall.SockFilter{
+		{Code: load, K: arch},
+		{Code: equal, K: machine.audit, Jt: 1},
 		{Code: ret, K: deny}, // another architecture's numbers mean other calls
-		{Code: load, K: offNr},
-		{Code: atLeast, K: x32Start, Jt: 9}, // → deny
-		{Code: equal, K: sysClone3, Jt: 9},  // → absent
-		{Code: equal, K: sysSetns, Jt: 7},   // → deny
-		{Code: equal, K: sysUnshare, Jt: 2}, // → its flags
-		{Code: equal, K: sysClone, Jt: 3},   // → its flags
-		{Code: ret, K: seccompRetAllow},
-		{Code: load, K: offArg0}, // unshare
-		{Code: anyBit, K: namespaceFlags | cloneNewtime, Jt: 2, Jf: 4},
-		{Code: load, K: offArg0}, // clone
-		{Code: anyBit, K: namespaceFlags, Jt: 0, Jf: 2},
+		{Code: load, K: call},
+		{Code: atLeast, K: x32Start, Jf: 1},
 		{Code: ret, K: deny},
-		{Code: ret, K: seccompRetErrno | uint32(syscall.ENOSYS)}, // absent
-		{Code: ret, K: seccompRetAllow},
 	}
-}
-
-func prctl(option, value uintptr) error {
-	if _, _, errno := syscall.Syscall6(syscall.SYS_PRCTL, option, value, 0, 0, 0, 0); errno != 0 {
-		return errno
+	for _, r := range refusals {
+		refused := syscall.SockFilter{Code: anyBit, K: r.flags, Jf: 1}
+		if r.flags == 0 {
+			refused.Code = atLeast // 0, which every argument is
+		}
+		filter = append(filter, []syscall.SockFilter{
+			{Code: load, K: call},
+			{Code: equal, K: r.call, Jf: 3},
+			{Code: load, K: firstArgument},
+			refused,
+			{Code: ret, K: seccompRetErrno | uint32(r.errno)},
+		}...)
 	}
-	return nil
-}
-
-// raiseLoopback sets the loopback interface up where the sandbox came without it.
-func raiseLoopback() error {
-	if lo, err := net.InterfaceByName("lo"); err == nil && lo.Flags&net.FlagUp != 0 {
-		return nil
-	}
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer syscall.Close(fd)
-	request := struct { // struct ifreq
-		name  [16]byte
-		flags uint16
-		_     [22]byte
-	}{name: [16]byte{'l', 'o'}}
-	if err := ioctl(uintptr(fd), syscall.SIOCGIFFLAGS, unsafe.Pointer(&request)); err != nil {
-		return err
-	}
-	request.flags |= syscall.IFF_UP
-	return ioctl(uintptr(fd), syscall.SIOCSIFFLAGS, unsafe.Pointer(&request))
-}
-
-func ioctl(fd, request uintptr, argument unsafe.Pointer) error {
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(argument)); errno != 0 {
-		return errno
-	}
-	return nil
+	return append(filter, syscall.SockFilter{Code: ret, K: seccompRetAllow})
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"syscall"
 )
 
 const (
@@ -27,22 +26,21 @@ func main() {
 }
 
 func run() error {
-	// Before any child exists, so that none can miss it.
+	// All of them: a stray one must not end the sandbox. Caught rather than ignored, because exec resets a
+	// caught signal and keeps an ignored one. Before any child exists, so that none can end unnoticed.
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, caughtSignals...)
+	signal.Notify(signals)
 
-	conn, err := takeLink()
+	// Off its number: a child's own descriptor 3 (`fd3`) goes there.
+	file := os.NewFile(linkFd, "link")
+	conn, err := net.FileConn(file) // a close-on-exec duplicate
+	file.Close()
 	if err != nil {
 		return fmt.Errorf("no link on descriptor %d: %w", linkFd, err)
 	}
-	if err := closeOnExecFrom(linkFd); err != nil {
-		return fmt.Errorf("descriptors could not be made close-on-exec: %w", err)
-	}
 	if err := lockDown(); err != nil {
-		return fmt.Errorf("inner seccomp filter refused: %w", err)
+		return fmt.Errorf("lock down: %w", err)
 	}
-	loopbackErr := raiseLoopback()
-
 	var first [1]byte
 	if _, err := io.ReadFull(conn, first[:]); err != nil {
 		return fmt.Errorf("link closed before it was used: %w", err)
@@ -54,22 +52,5 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	processes := newProcessTable(link)
-	go processes.reap(signals)
-	err = newController(link, processes, loopbackErr).serve()
-	processes.killAll()
-	return err
-}
-
-// takeLink moves the link off its number: a child's own descriptor 3 (`fd3`) goes there.
-func takeLink() (net.Conn, error) {
-	file := os.NewFile(linkFd, "link")
-	if file == nil {
-		return nil, syscall.EBADF
-	}
-	conn, err := net.FileConn(file) // a close-on-exec duplicate
-	if err != nil {
-		return nil, err
-	}
-	return conn, file.Close()
+	return serve(link, signals)
 }

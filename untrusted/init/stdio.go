@@ -13,195 +13,115 @@ import (
 const (
 	pipeSize   = 256 << 10
 	fSetPipeSz = 1031
+	// lingering is how long output may stay open behind an exited process, held by a child of its own.
+	lingering = 2 * time.Second
 	// drainLimit bounds what is still read of a pipe whose time is over, and which somebody may still be
 	// filling: no pipe here holds more.
 	drainLimit = 1 << 20
 )
 
-// stdio is what a process has as its descriptors 0 to 3 (child, in that order), and our ends of it.
-type stdio struct {
-	child                                   []*os.File
-	terminal, input, output, failure, extra *os.File
-	contents                                []byte // for extra
-}
-
-func openStdio(size *windowSize, contents *[]byte) (s *stdio, err error) {
-	s = &stdio{}
+// openStdio makes what a process has as its descriptors 0 to 2 or 3: our ends, and theirs. What it has made is
+// for the caller to close, also after an error (a file that was not opened, or twice, answers with an error).
+func openStdio(size *windowSize, extra bool) (ours, theirs []*os.File, err error) {
 	if size != nil {
-		err = s.openTerminal(*size)
-	} else {
-		err = errors.Join(s.pipe(&s.input, true), s.pipe(&s.output, false), s.pipe(&s.failure, false))
+		var master, slave *os.File
+		master, slave, err = openTerminal(*size)
+		ours, theirs = []*os.File{master, master, master}, []*os.File{slave, slave, slave}
 	}
-	if err == nil && contents != nil {
-		s.contents = *contents
-		err = s.pipe(&s.extra, true)
+	for fd := len(theirs); err == nil && (fd < 3 || fd == 3 && extra); fd++ {
+		var own, their *os.File
+		if own, their, err = os.Pipe(); err != nil {
+			break
+		}
+		if fd == 0 || fd == 3 { // what a process reads
+			own, their = their, own
+		}
+		ours, theirs = append(ours, own), append(theirs, their)
+		// A smaller pipe, where this is refused, is only slower. Asking for its number makes the child's
+		// end, and only that, a blocking one, as programs expect.
+		_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, their.Fd(), fSetPipeSz, pipeSize)
 	}
-	if err != nil {
-		closeAll(s.child...)
-		closeAll(s.own()...)
-	}
-	return s, err
+	return ours, theirs, err
 }
 
-// pipe makes the child's next descriptor. Asking for its number makes the child's end, and only that, a
-// blocking one, as programs expect.
-func (s *stdio) pipe(own **os.File, childReads bool) error {
-	reads, writes, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	*own = reads
-	theirs := writes
-	if childReads {
-		*own, theirs = writes, reads
-	}
-	s.child = append(s.child, theirs)
-	// A smaller pipe, where this is refused, is only slower.
-	_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, theirs.Fd(), fSetPipeSz, pipeSize)
-	return nil
-}
-
-func (s *stdio) own() []*os.File {
-	return []*os.File{s.terminal, s.input, s.output, s.failure, s.extra}
-}
-
-func (s *stdio) childFiles() (files []uintptr) {
-	for _, file := range s.child {
-		files = append(files, file.Fd())
-	}
-	return files
-}
-
-// closeAll may meet a file twice or one that was never opened, which Close answers with an error.
-func closeAll(files ...*os.File) {
-	for _, file := range files {
-		_ = file.Close()
+// expireStdio gives what still holds an exited process's streams open its last two seconds.
+func (p *process) expireStdio() {
+	for _, file := range p.ends {
+		_ = file.SetDeadline(time.Now().Add(lingering)) // fails where there is nothing to end
 	}
 }
 
 // carry opens the streams of a started process. A stream that the trusted side refuses closes its pipe, and
 // the process meets what it would meet with any reader or writer that went away.
-func (s *stdio) carry(l *link, id string) {
+func (p *process) carry(l *link, id string, contents []byte) {
 	path := "/v1/stdio/" + id + "/"
-	if s.extra != nil {
-		go feed(s.extra, s.contents)
-	}
-	if s.terminal != nil {
-		go s.carryTerminal(l, path+"terminal")
-		return
-	}
-	remaining := make(chan struct{}, 2)
-	for name, file := range map[string]*os.File{"stdout": s.output, "stderr": s.failure} {
+	if contents != nil {
 		go func() {
-			carryOutput(l, path+name, file)
-			remaining <- struct{}{}
+			defer p.ends[3].Close()
+			_, _ = p.ends[3].Write(contents) // a reader that went away has had what it wanted
+			clear(contents)
 		}()
 	}
+	if p.terminal {
+		go carryOutput(l, path+"terminal", p.ends[0], p.ends[0])
+		return
+	}
+	var outputs sync.WaitGroup
+	outputs.Go(func() { carryOutput(l, path+"stdout", p.ends[1], io.Discard) })
+	outputs.Go(func() { carryOutput(l, path+"stderr", p.ends[2], io.Discard) })
 	go func() {
-		defer s.input.Close()
+		defer p.ends[0].Close()
 		typed, err := l.open(path+"stdin", http.NoBody)
 		if err != nil {
 			return
 		}
+		defer typed.Close()
 		go func() { // a process whose outputs have both ended reads no more
-			<-remaining
-			<-remaining
+			outputs.Wait()
 			typed.Close()
 		}()
-		_ = copyStream(s.input, typed)
-		typed.Close()
+		_, _ = io.Copy(p.ends[0], typed)
 	}()
 }
 
-func feed(pipe *os.File, contents []byte) {
-	defer pipe.Close()
-	_, _ = pipe.Write(contents) // a reader that went away has had what it wanted
-	clear(contents)
+// carryOutput never resets a stream: output that the other side has not read yet would go with it. What comes
+// down when nobody takes it any more is dropped until the other side ends its half.
+func carryOutput(l *link, path string, file *os.File, typed io.Writer) {
+	_ = l.carry(path, &output{file: file}, file.Close, func(down io.Reader) error {
+		if _, err := io.Copy(typed, down); err != nil {
+			_, _ = io.Copy(io.Discard, down)
+		}
+		return nil
+	})
 }
 
-func carryOutput(l *link, path string, file *os.File) {
-	body := &outputBody{file: file, closed: make(chan struct{})}
-	answer, err := l.open(path, body)
-	if err != nil {
-		file.Close()
-		return
-	}
-	_, _ = io.Copy(io.Discard, answer)
-	<-body.closed
-}
-
-// carryTerminal never resets the stream once it runs: output that the other side has not read yet would go
-// with it. After the end of our half we take, and drop, what is still typed until the other half ends.
-func (s *stdio) carryTerminal(l *link, path string) {
-	defer s.terminal.Close()
-	body := &outputBody{file: s.terminal, closed: make(chan struct{})}
-	typed, err := l.open(path, body)
-	if err != nil {
-		return
-	}
-	if copyStream(s.terminal, typed) != nil {
-		_, _ = io.Copy(io.Discard, typed)
-	}
-	<-body.closed
-}
-
-// exited gives what still holds the process's streams open its last two seconds.
-func (s *stdio) exited() {
-	end := time.Now().Add(lingering)
-	for _, file := range []*os.File{s.output, s.failure, s.terminal} {
-		_ = file.SetReadDeadline(end) // fails where there is nothing to end
-	}
-	for _, file := range []*os.File{s.input, s.extra} {
-		_ = file.SetWriteDeadline(end)
-	}
-}
-
-// outputBody reads a process's output to its end or, when the deadline set at its exit has passed, takes what
-// is in the pipe at that moment and ends.
-type outputBody struct {
+// output reads a process's output to its end or, when the deadline set at its exit has passed, takes what is in
+// the pipe at that moment and ends.
+type output struct {
 	file    *os.File
-	once    sync.Once
-	closed  chan struct{}
-	expired bool
 	drained int
 }
 
-func (b *outputBody) Read(p []byte) (int, error) {
-	if !b.expired {
-		n, err := b.file.Read(p)
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, endOfOutput(err)
-		}
-		b.expired = true
-		_ = b.file.SetReadDeadline(time.Time{})
+func (o *output) Read(p []byte) (int, error) {
+	n, err := o.file.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && o.drained < drainLimit {
+		err = withFd(o.file, func(fd uintptr) (err error) {
+			n, err = syscall.Read(int(fd), p)
+			return err
+		})
+		o.drained += n
 	}
-	return b.drain(p)
-}
-
-func (b *outputBody) drain(p []byte) (n int, err error) {
-	raw, err := b.file.SyscallConn()
-	if err != nil || b.drained >= drainLimit {
-		return 0, io.EOF
+	if err != nil || n <= 0 {
+		return 0, io.EOF // however it ended: a terminal whose last user has gone answers EIO
 	}
-	if rawErr := raw.Read(func(fd uintptr) bool {
-		n, err = syscall.Read(int(fd), p)
-		return true // one try, whatever it gave
-	}); rawErr != nil || err != nil || n <= 0 {
-		return 0, io.EOF
-	}
-	b.drained += n
 	return n, nil
 }
 
-func (b *outputBody) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.file.Close()
-}
-
-// endOfOutput: a terminal whose last user has gone answers EIO.
-func endOfOutput(err error) error {
-	if errors.Is(err, syscall.EIO) || errors.Is(err, os.ErrClosed) {
-		return io.EOF
+// withFd lends the descriptor of a file, whatever its deadline.
+func withFd(file *os.File, use func(fd uintptr) error) (err error) {
+	raw, rawErr := file.SyscallConn()
+	if rawErr == nil {
+		rawErr = raw.Control(func(fd uintptr) { err = use(fd) })
 	}
-	return err
+	return errors.Join(rawErr, err)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -13,72 +14,77 @@ const (
 	tiocsptlck = 0x40045431
 )
 
+var (
+	keys = map[syscall.Signal]int{ // each typed as a key of the terminal
+		syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP,
+	}
+	sessionSignals = []syscall.Signal{
+		syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGCONT, syscall.SIGWINCH,
+	}
+)
+
 // openTerminal opens a pair by its names, so that ttyname finds it.
-func (s *stdio) openTerminal(size windowSize) (err error) {
-	if s.terminal, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
-		return err
+func openTerminal(size windowSize) (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
 	}
 	var unlock, number int32
-	if err = errors.Join(onTerminal(s.terminal, tiocsptlck, unsafe.Pointer(&unlock)),
-		onTerminal(s.terminal, tiocgptn, unsafe.Pointer(&number)), setWindowSize(s.terminal, size)); err != nil {
-		return err
+	if err = errors.Join(ioctl(master, tiocsptlck, unsafe.Pointer(&unlock)),
+		ioctl(master, tiocgptn, unsafe.Pointer(&number)), setWindowSize(master, size)); err != nil {
+		return master, nil, err
 	}
-	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(int(number)), os.O_RDWR|syscall.O_NOCTTY, 0)
-	s.child = []*os.File{slave, slave, slave}
-	return err
+	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(int(number)), os.O_RDWR|syscall.O_NOCTTY, 0)
+	return master, slave, err
 }
 
 func setWindowSize(master *os.File, size windowSize) error {
 	winsize := [4]uint16{size.Rows, size.Cols}
-	return onTerminal(master, syscall.TIOCSWINSZ, unsafe.Pointer(&winsize))
+	return ioctl(master, syscall.TIOCSWINSZ, unsafe.Pointer(&winsize))
 }
 
-func onTerminal(master *os.File, request uintptr, argument unsafe.Pointer) error {
-	raw, err := master.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var result error
-	if err := raw.Control(func(fd uintptr) { result = ioctl(fd, request, argument) }); err != nil {
-		return err
-	}
-	return result
+func ioctl(file *os.File, request uintptr, argument unsafe.Pointer) error {
+	return withFd(file, func(fd uintptr) error {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(argument)); errno != 0 {
+			return errno
+		}
+		return nil
+	})
 }
 
-// signalTerminal delivers to the foreground group. gVisor does not tell which that is (TIOCGPGRP on the master
-// is ENOTTY), so the three signals that have a key are typed, which its terminal then delivers itself; those
-// that end or wake a session go to all of it. It says false where the process's own group is meant.
-func signalTerminal(p *process, number syscall.Signal) bool {
-	switch number {
-	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP:
-		return typeKey(p.terminal, number)
-	case syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGCONT, syscall.SIGWINCH:
+// resize also tells those who watch: a terminal of gVisor does not.
+func (p *process) resize(size windowSize) {
+	if p.terminal && setWindowSize(p.ends[0], size) == nil {
+		signalSession(p.pid, syscall.SIGWINCH)
+	}
+}
+
+// signal delivers to the process's group, or to the foreground group of its terminal. gVisor does not tell which
+// that is (TIOCGPGRP on the master is ENOTTY), so the three signals that have a key are typed, which its terminal
+// then delivers itself; those that end or wake a session go to all of it.
+func (p *process) signal(number syscall.Signal) {
+	key, hasKey := keys[number]
+	switch {
+	case p.terminal && hasKey && typeKey(p.ends[0], key):
+	case p.terminal && slices.Contains(sessionSignals, number):
 		signalSession(p.pid, number)
-		return true
+	default:
+		p.kill(number)
 	}
-	return false
 }
 
-func typeKey(master *os.File, number syscall.Signal) bool {
+func typeKey(master *os.File, key int) bool {
 	var settings syscall.Termios // the slave's, asked through the master
-	err := onTerminal(master, syscall.TCGETS, unsafe.Pointer(&settings))
-	key := settings.Cc[map[syscall.Signal]int{
-		syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP,
-	}[number]]
-	if err != nil || settings.Lflag&syscall.ISIG == 0 || key == 0 {
+	err := ioctl(master, syscall.TCGETS, unsafe.Pointer(&settings))
+	if err != nil || settings.Lflag&syscall.ISIG == 0 || settings.Cc[key] == 0 {
 		return false
 	}
-	go master.Write([]byte{key}) // may wait, where nobody reads what was typed before
+	go master.Write(settings.Cc[key : key+1]) // may wait, where nobody reads what was typed before
 	return true
 }
 
 // signalSession signals each process of a session, whichever group it is in.
 func signalSession(session int, number syscall.Signal) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		_ = syscall.Kill(-session, number)
-		return
-	}
+	entries, _ := os.ReadDir("/proc") // which every sandbox has
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil || pid <= 1 {
