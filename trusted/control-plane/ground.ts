@@ -53,6 +53,8 @@ export async function layGround(
     readonly programs: Programs;
     readonly natsServer: string;
     readonly log: Log;
+    /** For tests of renewal: shorter than the product's. */
+    readonly certificateSeconds?: number;
   },
   undo: (() => unknown)[],
 ): Promise<Ground> {
@@ -70,7 +72,13 @@ export async function layGround(
   ]);
   undo.push(async () => await store.close());
   undo.push(async () => await signer.stop());
-  const authority = new IdentityAuthority({ signer, store: store.identity, now: () => clock.now() });
+  const { certificateSeconds: ttlSeconds } = options;
+  const authority = new IdentityAuthority({
+    signer,
+    store: store.identity,
+    now: () => clock.now(),
+    ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
+  });
   const revoked = await authority.revokedSerials();
   const connections = new ConnectionRegistry(systemClock, revoked);
   signer.revoked(revoked);

@@ -43,6 +43,10 @@ export class SecretKeeper {
       name: 'the secret broker',
       start: async () => {
         const joinToken = await authority.createJoinToken(spiffeId(trustDomain, { kind: 'secret-broker' }));
+        // From before the list is read until the process listens: no revocation falls in between.
+        const meanwhile: string[] = [];
+        const unlisten = authority.onRevoked((serials) => meanwhile.push(...serials));
+        const revoked = [...(await authority.revokedSerials())];
         const bootstrap: BrokerBootstrap = {
           type: 'bootstrap',
           folder,
@@ -52,13 +56,17 @@ export class SecretKeeper {
           workloadApi: { ...workloadApi },
           bus: { ...bus },
           port,
+          revoked,
         };
         const started = await BrokerProcess.start({
           entry: options.entry,
           bootstrap,
           onRefused: options.onRefused,
           onLine: (line) => options.log(`secret broker: ${line}`),
-        });
+        }).finally(unlisten);
+        started.revoke(meanwhile);
+        const listening = authority.onRevoked((serials) => started.revoke(serials));
+        void started.exited.then(listening);
         port = started.port;
         return started;
       },

@@ -11,8 +11,14 @@ export const brokerBootstrap = z.strictObject({
   bus: z.strictObject({ host: z.string(), port: z.int() }),
   /** 0 at first; the same again after a restart, since sidecars were told. */
   port: z.int().min(0).max(65535),
+  /** Serials that were revoked and have not ended. */
+  revoked: z.array(z.string()),
 });
 export type BrokerBootstrap = z.infer<typeof brokerBootstrap>;
+
+/** Said whenever it happens: connections of these end at once, and none is taken from here on (R4). */
+export const brokerRevocation = z.strictObject({ type: z.literal('revoked'), serials: z.array(z.string()) });
+export type BrokerRevocation = z.infer<typeof brokerRevocation>;
 
 export const brokerReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ready'), host: z.string(), port: z.int() }),

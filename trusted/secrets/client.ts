@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { GloveboxError, limits } from '../../pure/contracts/index.ts';
-import { brokerReport, type BrokerBootstrap, type BrokerReport } from './bootstrap.ts';
+import { brokerReport, type BrokerBootstrap, type BrokerReport, type BrokerRevocation } from './bootstrap.ts';
 
 export interface BrokerProcessOptions {
   /** The bundle (dist/secret-broker.js). */
@@ -69,6 +69,12 @@ export class BrokerProcess {
 
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  /** A broker that is gone already serves nobody; the next one is told in its bootstrap. */
+  revoke(serials: readonly string[]): void {
+    const word: BrokerRevocation = { type: 'revoked', serials: [...serials] };
+    if (this.#child.connected) this.#child.send(word);
   }
 
   /** Closes the channel, at which it ends by itself. */

@@ -1,5 +1,6 @@
 import process from 'node:process';
-import { brokerBootstrap, type BrokerReport } from './bootstrap.ts';
+import { ConnectionRegistry, systemClock } from '../identity/index.ts';
+import { brokerBootstrap, brokerRevocation, type BrokerReport } from './bootstrap.ts';
 import { serveBroker } from './serve.ts';
 
 /** The secret broker's process: started by the control plane, ends with it. */
@@ -31,7 +32,13 @@ const give = (detail: string): void => {
 process.once('message', (message) => {
   const parsed = brokerBootstrap.safeParse(message);
   if (!parsed.success) return give('the bootstrap is not valid');
-  serveBroker(parsed.data, report, give).then(
+  const connections = new ConnectionRegistry(systemClock, parsed.data.revoked);
+  process.on('message', (word) => {
+    const revocation = brokerRevocation.safeParse(word);
+    if (!revocation.success) return give('a word that is none');
+    connections.revoke(revocation.data.serials);
+  });
+  serveBroker(parsed.data, connections, report, give).then(
     ({ host, port }) => report({ type: 'ready', host, port }),
     (error: unknown) => give(error instanceof Error ? error.message : 'it could not start'),
   );

@@ -9,7 +9,7 @@ import {
   type WorkloadCaller,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, readStored } from '../bus/index.ts';
-import { ConnectionRegistry, systemClock } from '../identity/index.ts';
+import type { ConnectionRegistry } from '../identity/index.ts';
 import {
   joinWorkload,
   RequestRate,
@@ -25,6 +25,7 @@ import { SealingKey } from './sealing-key.ts';
 /** Joins, opens its own folder and serves. Everything that it needs of others it asks for as `/secret-broker`. */
 export async function serveBroker(
   bootstrap: BrokerBootstrap,
+  connections: ConnectionRegistry,
   report: (message: BrokerReport) => void,
   onLost: (why: string) => void,
 ): Promise<RouteServer> {
@@ -64,7 +65,7 @@ export async function serveBroker(
       identity,
       trustDomain,
       clientCertificate: 'required',
-      connections: new ConnectionRegistry(systemClock),
+      connections,
       rate: new RequestRate('secretRate', limits.secretRate.value, Date.now),
       now: Date.now,
       handlers: {

@@ -1,0 +1,309 @@
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { connect, type TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  asSessionId,
+  eventsSubject,
+  GloveboxError,
+  secretRoutes,
+  sessionOf,
+  spiffeId,
+  workloadRoutes,
+  type SessionId,
+} from '../../pure/contracts/index.ts';
+import { BusConnection } from '../../trusted/bus/index.ts';
+import { natsServerPath } from '../../trusted/bus/testing.ts';
+import { layGround, trustDomain, type Ground } from '../../trusted/control-plane/ground.ts';
+import { createLog } from '../../trusted/control-plane/log.ts';
+import { programsBeside } from '../../trusted/control-plane/programs.ts';
+import { SecretKeeper } from '../../trusted/control-plane/secret-keeper.ts';
+import {
+  clientTlsOptions,
+  newKeyRequest,
+  type SvidMaterial,
+  type SvidSource,
+} from '../../trusted/identity/index.ts';
+import {
+  joinWorkload,
+  RouteClient,
+  type RouteAddress,
+  type RouteServer,
+} from '../../trusted/workload-http/index.ts';
+import { build } from '../../tools/build.mjs';
+import { dist } from '../../tools/setup/paths.mjs';
+import { newId } from './sidecar-world.ts';
+
+/** The control plane without sandboxes: real signer, store, bus, workload API and secret broker, over one state folder. */
+const secretLog: string[] = [];
+class Plane {
+  readonly ground: Ground;
+  readonly api: RouteServer;
+  readonly secrets: SecretKeeper;
+  readonly #undo: (() => unknown)[];
+
+  private constructor(ground: Ground, api: RouteServer, secrets: SecretKeeper, undo: (() => unknown)[]) {
+    this.ground = ground;
+    this.api = api;
+    this.secrets = secrets;
+    this.#undo = undo;
+  }
+
+  static async start(state: string, certificateSeconds?: number): Promise<Plane> {
+    const undo: (() => unknown)[] = [];
+    for (const path of [state, join(state, 'jail')]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    const programs = programsBeside(pathToFileURL(join(dist, 'control-plane.js')).href);
+    const log = createLog();
+    log.level = 'silent';
+    const ground = await layGround(
+      {
+        state,
+        programs,
+        natsServer: natsServerPath,
+        log,
+        ...(certificateSeconds === undefined ? {} : { certificateSeconds }),
+      },
+      undo,
+    );
+    const unused = (): Promise<never> => Promise.reject(new Error('not in this test'));
+    const svidOf = (issued: { chainPem: string; bundlePem: string; notAfter: Date }) => ({
+      ...issued,
+      notAfter: issued.notAfter.toISOString(),
+    });
+    const api = await ground.serveWorkloads({
+      join: async ({ body }) => svidOf(await ground.authority.join(body.token, body.csr)),
+      renew: async ({ caller, body }) => svidOf(await ground.authority.renew(caller, body.csr)),
+      getSandboxPolicy: async () => ({ generation: 1, document: {} }),
+      getSandboxProviderEnvironment: unused,
+      reportPolicyStatus: unused,
+      requestConsent: unused,
+      consumeConsent: unused,
+      secretBindings: async () => ({ secrets: ['one'] }),
+    });
+    const secrets = await SecretKeeper.start({
+      entry: programs.secretBroker,
+      folder: ground.folder.secrets,
+      trustDomain,
+      authority: ground.authority,
+      identity: ground.identity,
+      bundlePem: ground.identity.current().bundlePem,
+      workloadApi: { host: api.host, port: api.port },
+      bus: { host: ground.bus.host, port: ground.bus.port },
+      onRefused: () => undefined,
+      log: (message) => secretLog.push(message),
+    });
+    undo.push(async () => await secrets.stop());
+    return new Plane(ground, api, secrets, undo);
+  }
+
+  get bus(): RouteAddress {
+    return { host: this.ground.bus.host, port: this.ground.bus.port };
+  }
+
+  async join(session: SessionId): Promise<SvidSource> {
+    const expectedId = spiffeId(trustDomain, { kind: 'sidecar', session });
+    return await joinWorkload({
+      workloadApi: this.api,
+      joinToken: await this.ground.authority.createJoinToken(expectedId),
+      bundlePem: this.ground.identity.current().bundlePem,
+      trustDomain,
+      expectedId,
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const step of this.#undo.splice(0).reverse()) await step();
+  }
+}
+
+/** What a sidecar holds open, by one certificate. */
+interface Held {
+  readonly api: TLSSocket;
+  readonly broker: TLSSocket;
+  readonly bus: BusConnection;
+}
+
+const fixed = (svid: SvidMaterial) => ({ current: () => svid, onRotate: () => () => undefined });
+const ask = 'POST /v1/read HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n';
+
+async function openSocket({ host, port }: RouteAddress, svid: SvidMaterial): Promise<TLSSocket> {
+  const socket = connect({ host, port, ...clientTlsOptions(fixed(svid), () => true) });
+  socket.on('error', () => undefined);
+  const closed = once(socket, 'close').then(() => {
+    throw new Error('closed');
+  });
+  closed.catch(() => undefined);
+  await Promise.race([once(socket, 'secureConnect'), closed]);
+  socket.write(ask);
+  await Promise.race([once(socket, 'data'), closed]);
+  return socket;
+}
+
+const openBus = (plane: Plane, svid: SvidMaterial): Promise<BusConnection> =>
+  BusConnection.connect({ address: plane.bus, svid, identity: svid.identity });
+
+async function hold(plane: Plane, svid: SvidMaterial): Promise<Held> {
+  const [api, broker, bus] = [
+    await openSocket(plane.api, svid),
+    await openSocket(plane.secrets.address, svid),
+    await openBus(plane, svid),
+  ];
+  return { api, broker, bus };
+}
+
+async function isAlive({ api, broker, bus }: Held): Promise<void> {
+  for (const socket of [api, broker]) {
+    socket.write(ask);
+    expect(String((await once(socket, 'data'))[0])).toContain('HTTP/1.1');
+  }
+  await bus.publish(eventsSubject(sessionOf(bus.identity) as SessionId), 'x');
+}
+
+async function isRefused(plane: Plane, svid: SvidMaterial): Promise<void> {
+  await expect(openSocket(plane.api, svid)).rejects.toThrow();
+  await expect(openSocket(plane.secrets.address, svid)).rejects.toThrow();
+  await expect(openBus(plane, svid)).rejects.toMatchObject({ code: 'GB_BUS_UNAVAILABLE' });
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'glovebox-revocation-'));
+beforeAll(async () => void (await build()));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('the end of an identity', () => {
+  const state = join(folder, 'state');
+  let plane: Plane;
+  const victim = asSessionId(newId());
+  const other = asSessionId(newId());
+  let svids: { victim: SvidMaterial; other: SvidMaterial };
+  beforeAll(async () => {
+    plane = await Plane.start(state);
+    svids = { victim: (await plane.join(victim)).current(), other: (await plane.join(other)).current() };
+  });
+  afterAll(async () => await plane.close());
+
+  it('[R4] a revoked sidecar loses its connections to API, bus and broker within a second; another keeps its own', async () => {
+    const [held, kept] = [await hold(plane, svids.victim), await hold(plane, svids.other)];
+    const ends = Promise.all([
+      ...[held.api, held.broker].map((socket) => once(socket, 'close')),
+      held.bus.lost,
+    ]);
+    const second = new Promise((_, reject) =>
+      setTimeout(() => reject(new Error('more than a second')), 1000).unref(),
+    );
+    await plane.ground.revoke(spiffeId(trustDomain, { kind: 'sidecar', session: victim }));
+    await Promise.race([ends, second]);
+    await isAlive(kept);
+    await isRefused(plane, svids.victim);
+    for (const socket of [kept.api, kept.broker]) socket.destroy();
+    await kept.bus.close();
+  });
+
+  it('[R4] a broker that had to be started again knows who was revoked before', async () => {
+    const before = plane.secrets.pid ?? 0;
+    process.kill(before, 'SIGKILL');
+    await expect.poll(() => plane.secrets.pid, { timeout: 10_000 }).not.toBe(before);
+    await expect(openSocket(plane.secrets.address, svids.victim)).rejects.toThrow();
+    (await openSocket(plane.secrets.address, svids.other)).destroy();
+  });
+
+  it('[R6] of 100 that race with one join token one gets a certificate; it is refused after a restart too', async () => {
+    const id = spiffeId(trustDomain, { kind: 'sidecar', session: asSessionId(newId()) });
+    const token = await plane.ground.authority.createJoinToken(id);
+    const { csrPem: csr } = await newKeyRequest();
+    const join = async (): Promise<string> => {
+      const { bundlePem } = plane.ground.identity.current();
+      const client = RouteClient.anonymous(
+        workloadRoutes,
+        () => plane.api,
+        bundlePem,
+        trustDomain,
+        'control-plane',
+      );
+      try {
+        await client.call('join', { body: { token, csr } });
+        return 'joined';
+      } catch (error) {
+        return error instanceof GloveboxError ? error.code : String(error);
+      } finally {
+        client.close();
+      }
+    };
+    const codes = await Promise.all(Array.from({ length: 100 }, join));
+    expect(codes.filter((code) => code === 'joined')).toHaveLength(1);
+    expect(codes.filter((code) => code === 'GB_TOKEN_REPLAYED')).toHaveLength(99);
+    await plane.close();
+    plane = await Plane.start(state);
+    expect(await join()).toBe('GB_TOKEN_REPLAYED');
+  });
+
+  it('[R4] a revocation outlives the control plane; who was not revoked gets in again', async () => {
+    await isRefused(plane, svids.victim);
+    const held = await hold(plane, svids.other);
+    await isAlive(held);
+    for (const socket of [held.api, held.broker]) socket.destroy();
+    await held.bus.close();
+  });
+});
+
+describe('certificates of a few seconds', () => {
+  let plane: Plane;
+  beforeAll(async () => {
+    plane = await Plane.start(join(folder, 'short'), 12);
+  });
+  afterAll(async () => await plane.close());
+
+  it('[R4] over three renewals a sidecar loses no call, to API, bus or broker', async () => {
+    const session = asSessionId(newId());
+    const source = await plane.join(session);
+    let bus = await BusConnection.connect({
+      address: plane.bus,
+      svid: source.current(),
+      identity: source.current().identity,
+    });
+    const api = RouteClient.withIdentity(workloadRoutes, () => plane.api, source, 'control-plane');
+    const broker = RouteClient.withIdentity(
+      secretRoutes,
+      () => plane.secrets.address,
+      source,
+      'secret-broker',
+    );
+    const failures: string[] = [];
+    let renewals = 0;
+    source.onRotate((svid) => {
+      renewals += 1;
+      bus.rotate(svid).catch((error: unknown) => failures.push(`rotation: ${String(error)}`));
+    });
+    const until = source.current().notAfter.getTime();
+    let calls = 0;
+    const callAll = async (): Promise<void> => {
+      calls += 1;
+      await api
+        .call('getSandboxPolicy', { params: { session } })
+        .catch((error: unknown) => failures.push(`api: ${String(error)}`));
+      // Refused for its intent, by the broker itself: the call came through.
+      await broker
+        .call('readSecret', { body: { secret: 'one', intentSeq: 999_999 } })
+        .catch((error: unknown) => {
+          const code = error instanceof GloveboxError ? error.code : String(error);
+          if (code === 'GB_UPSTREAM_FAILED' || code === 'GB_IDENTITY_REFUSED')
+            failures.push(`broker: ${code}`);
+        });
+      await bus
+        .publish(eventsSubject(session), 'x')
+        .catch((error: unknown) => failures.push(`bus: ${String(error)}`));
+    };
+    while (renewals < 3 || Date.now() < until) {
+      await callAll();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(failures).toEqual([]);
+    expect(calls).toBeGreaterThan(20);
+    source.close();
+    api.close();
+    broker.close();
+    await bus.close();
+  });
+});
