@@ -28,11 +28,26 @@ export function onTerminal(world: World, args: readonly string[], after = ''): T
   let screen = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (screen += text));
-  const finished = new Promise<number | null>((resolve) => child.on('close', resolve));
+  let over = false;
+  const finished = new Promise<number | null>((resolve) =>
+    child.on('close', (code) => {
+      over = true;
+      resolve(code);
+    }),
+  );
   const found = (what: RegExp, from: number): RegExpExecArray | undefined =>
     what.exec(screen.slice(from)) ?? undefined;
   const shows = (what: RegExp, from = 0): Promise<RegExpExecArray> =>
-    until(`the terminal shows ${String(what)}`, () => found(what, from), 60_000).catch((error: unknown) => {
+    until(
+      `the terminal shows ${String(what)}`,
+      () => {
+        const shown = found(what, from);
+        if (shown === undefined && over)
+          throw new Error(`the command ended before ${String(what)} was shown`);
+        return shown;
+      },
+      60_000,
+    ).catch((error: unknown) => {
       throw new Error(`${String(error)}; it shows: ${JSON.stringify(screen.slice(-3000))}`);
     });
   return {
