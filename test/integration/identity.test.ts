@@ -150,6 +150,29 @@ describe('identity with the real signer', () => {
     open.destroy();
   });
 
+  it('[R4] a client’s kept connection is not used again once its certificate was renewed', async () => {
+    authority = newAuthority();
+    const { server, port } = await listen(await ownSource(controlPlane));
+    const serials: string[] = [];
+    server.on('secureConnection', (socket) => {
+      const peer = peerIdentity(socket, rule);
+      if (peer.ok) serials.push(peer.value.serial);
+    });
+    const clock = new TestClock();
+    const client = await ownSource(sidecar, clock);
+    const agent = new IdentityAgent(client, () => true, { keepAlive: true });
+    closers.push(() => agent.destroy());
+    const first = client.current().serial;
+    await get(port, agent);
+    await get(port, agent);
+    expect(serials).toEqual([first]);
+    const rotated = new Promise((resolve) => client.onRotate(resolve));
+    clock.advanceTo(clock.next!);
+    await rotated;
+    await get(port, agent);
+    expect(serials).toEqual([first, client.current().serial]);
+  });
+
   it('[R4] a revoked identity loses its open connections and gets no new one; another keeps its own', async () => {
     authority = newAuthority();
     const registry = new ConnectionRegistry(systemClock);

@@ -5,17 +5,21 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CompactEncrypt, importJWK } from 'jose';
 import {
   asSessionId,
+  auditSubject,
   eventsSubject,
   GloveboxError,
+  sealing,
   secretRoutes,
   sessionOf,
   spiffeId,
   workloadRoutes,
+  type AuditRecord,
   type SessionId,
 } from '../../pure/contracts/index.ts';
-import { BusConnection } from '../../trusted/bus/index.ts';
+import { BusConnection, publishIntent } from '../../trusted/bus/index.ts';
 import { natsServerPath } from '../../trusted/bus/testing.ts';
 import { layGround, trustDomain, type Ground } from '../../trusted/control-plane/ground.ts';
 import { createLog } from '../../trusted/control-plane/log.ts';
@@ -248,6 +252,105 @@ describe('the end of an identity', () => {
   });
 });
 
+describe('a value leaves the secret broker for one stored intent', () => {
+  let plane: Plane;
+  const session = asSessionId(newId());
+  const stranger = asSessionId(newId());
+  let source: SvidSource;
+  let bus: BusConnection;
+  let strangers: BusConnection;
+  let broker: RouteClient<typeof secretRoutes>;
+  beforeAll(async () => {
+    plane = await Plane.start(join(folder, 'secrets'));
+    source = await plane.join(session);
+    bus = await openBus(plane, source.current());
+    strangers = await openBus(plane, (await plane.join(stranger)).current());
+    broker = RouteClient.withIdentity(secretRoutes, () => plane.secrets.address, source, 'secret-broker');
+    const { jwk } = await plane.secrets.sealingKey();
+    for (const name of ['one', 'two']) {
+      const content = new TextEncoder().encode(JSON.stringify({ name, value: `value of ${name}` }));
+      const sealed = await new CompactEncrypt(content)
+        .setProtectedHeader({ ...sealing, kid: String(jwk['kid']) })
+        .encrypt(await importJWK(jwk, sealing.alg));
+      await plane.secrets.put(name, sealed);
+    }
+  });
+  afterAll(async () => {
+    broker.close();
+    source.close();
+    await Promise.all([bus.close(), strangers.close()]);
+    await plane.close();
+  });
+
+  async function intent(
+    of: SessionId,
+    by: BusConnection,
+    change: Partial<AuditRecord> = {},
+  ): Promise<number> {
+    const record: AuditRecord = {
+      version: 1,
+      id: newId(),
+      session: of,
+      turn: null,
+      user: null,
+      sandbox: null,
+      component: 'sidecar',
+      kind: 'intent',
+      operation: 'egress.request',
+      args_hash: null,
+      decision: 'allow',
+      rule: 'test',
+      secret: 'one',
+      time: new Date().toISOString(),
+      ...change,
+    };
+    const stored = await publishIntent(by, auditSubject(of, 'sidecar'), Buffer.from(JSON.stringify(record)), {
+      newMessageId: newId,
+    });
+    return stored.sequence;
+  }
+  const read = async (secret: string, intentSeq: number): Promise<string> => {
+    try {
+      return (await broker.call('readSecret', { body: { secret, intentSeq } })).value;
+    } catch (error) {
+      return error instanceof GloveboxError ? error.code : String(error);
+    }
+  };
+  const value = 'value of one';
+  const refusals: readonly [string, () => Promise<string>][] = [
+    ['without an intent', async () => await read('one', 999_999)],
+    ['for another session’s intent', async () => await read('one', await intent(stranger, strangers))],
+    [
+      'for an intent that was denied',
+      async () => await read('one', await intent(session, bus, { decision: 'deny' })),
+    ],
+    [
+      'for a record that is no intent',
+      async () => await read('one', await intent(session, bus, { kind: 'event' })),
+    ],
+    [
+      'for an intent that names another secret',
+      async () => await read('one', await intent(session, bus, { secret: 'two' })),
+    ],
+    [
+      'of a secret that is not bound',
+      async () => await read('two', await intent(session, bus, { secret: 'two' })),
+    ],
+  ];
+  it.each(refusals)('[R32] not %s', async (_, attempt) => {
+    expect(await attempt()).toMatch(/^GB_(?!UPSTREAM|INTERNAL)/);
+    // Control: the same read for an intent of its own.
+    expect(await read('one', await intent(session, bus))).toBe(value);
+  });
+
+  it('[R28] not a second time for the same intent, also when 50 reads race', async () => {
+    const once = await intent(session, bus);
+    const answers = await Promise.all(Array.from({ length: 50 }, () => read('one', once)));
+    expect(answers.filter((answer) => answer === value)).toHaveLength(1);
+    expect(await read('one', once)).not.toBe(value);
+  });
+});
+
 describe('certificates of a few seconds', () => {
   let plane: Plane;
   beforeAll(async () => {
@@ -274,7 +377,7 @@ describe('certificates of a few seconds', () => {
     let renewals = 0;
     source.onRotate((svid) => {
       renewals += 1;
-      bus.rotate(svid).catch((error: unknown) => failures.push(`rotation: ${String(error)}`));
+      bus.rotate(svid).catch((error: unknown) => failures.push(`rotation: ${whyOf(error)}`));
     });
     const until = source.current().notAfter.getTime();
     let calls = 0;
@@ -282,24 +385,27 @@ describe('certificates of a few seconds', () => {
       calls += 1;
       await api
         .call('getSandboxPolicy', { params: { session } })
-        .catch((error: unknown) => failures.push(`api: ${String(error)}`));
+        .catch((error: unknown) => failures.push(`api: ${whyOf(error)}`));
       // Refused for its intent, by the broker itself: the call came through.
       await broker
         .call('readSecret', { body: { secret: 'one', intentSeq: 999_999 } })
         .catch((error: unknown) => {
           const code = error instanceof GloveboxError ? error.code : String(error);
           if (code === 'GB_UPSTREAM_FAILED' || code === 'GB_IDENTITY_REFUSED')
-            failures.push(`broker: ${code}`);
+            failures.push(`broker: ${whyOf(error)}`);
         });
       await bus
         .publish(eventsSubject(session), 'x')
-        .catch((error: unknown) => failures.push(`bus: ${String(error)}`));
+        .catch((error: unknown) => failures.push(`bus: ${whyOf(error)}`));
     };
     while (renewals < 3 || Date.now() < until) {
       await callAll();
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    expect(failures).toEqual([]);
+    expect({ failures, secretLog: failures.length === 0 ? [] : secretLog }).toEqual({
+      failures: [],
+      secretLog: [],
+    });
     expect(calls).toBeGreaterThan(20);
     source.close();
     api.close();
@@ -307,3 +413,6 @@ describe('certificates of a few seconds', () => {
     await bus.close();
   });
 });
+
+const whyOf = (error: unknown): string =>
+  error instanceof GloveboxError ? `${error.code} ${error.why}` : String(error);

@@ -1,5 +1,6 @@
 import { constants, X509Certificate } from 'node:crypto';
 import { Agent, type AgentOptions } from 'node:https';
+import type { Duplex } from 'node:stream';
 import {
   connect,
   type ConnectionOptions,
@@ -73,19 +74,46 @@ export function clientTlsOptions(source: TlsIdentity, expected: ExpectedPeer): C
   };
 }
 
-/** An agent whose every new connection uses the certificate of that moment. */
+/**
+ * An agent whose every request goes over a connection of the newest certificate: the server ends a connection with the
+ * certificate that made it, and a request that is just being sent would be lost with it [R4].
+ */
 export class IdentityAgent extends Agent {
   readonly #source: TlsIdentity;
   readonly #expected: ExpectedPeer;
+  #fresh = new WeakSet<object>();
+  readonly #unlisten: () => void;
 
   constructor(source: TlsIdentity, expected: ExpectedPeer, options: AgentOptions = {}) {
     // A cached session would skip checkServerIdentity.
     super({ ...options, maxCachedSessions: 0 });
     this.#source = source;
     this.#expected = expected;
+    this.#unlisten = source.onRotate(() => this.#renew());
   }
 
   override createConnection(options: ConnectionOptions): ReturnType<typeof connect> {
-    return connect({ ...options, ...clientTlsOptions(this.#source, this.#expected) });
+    const socket = connect({ ...options, ...clientTlsOptions(this.#source, this.#expected) });
+    this.#fresh.add(socket);
+    return socket;
+  }
+
+  /** Called by Node when a request is over: whether its connection may serve another. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    if (!this.#fresh.has(socket)) return false;
+    // Typed as void, in fact whether it is kept.
+    const kept: unknown = super.keepSocketAlive(socket);
+    return kept !== false;
+  }
+
+  override destroy(): void {
+    this.#unlisten();
+    super.destroy();
+  }
+
+  #renew(): void {
+    this.#fresh = new WeakSet();
+    for (const sockets of Object.values(this.freeSockets))
+      for (const socket of sockets ?? []) socket.destroy();
   }
 }
