@@ -361,7 +361,7 @@ describe('certificates of a few seconds', () => {
   it('[R4] over three renewals a sidecar loses no call, to API, bus or broker', async () => {
     const session = asSessionId(newId());
     const source = await plane.join(session);
-    let bus = await BusConnection.connect({
+    const bus = await BusConnection.connect({
       address: plane.bus,
       svid: source.current(),
       identity: source.current().identity,

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -123,7 +124,7 @@ async function serve(
   const server = await serveRoutes(
     {
       routes,
-      handlers: handlers as never,
+      handlers: handlers,
       identity: await sourceOf(workload),
       trustDomain: defaultTrustDomain,
       clientCertificate,
@@ -182,7 +183,7 @@ async function ask(
   });
   try {
     outgoing.end(body === undefined ? undefined : JSON.stringify(body));
-    const [response] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage];
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
     let text = '';
     for await (const chunk of response) text += String(chunk);
     const parsed = JSON.parse(text) as { error?: { code?: string } };
