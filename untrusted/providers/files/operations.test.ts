@@ -65,11 +65,12 @@ describe('the files provider', () => {
       code: 'read-only',
     });
   });
-  it('follows no link out of its folder, neither to read nor to write nor to search', async () => {
+  it('[R37] follows no link, neither to read nor to write nor to search, also where it stays in the folder', async () => {
     symlinkSync('../other', join(root, 'notes/link'));
     symlinkSync('../other/secret.txt', join(root, 'notes/file-link'));
     symlinkSync('a.txt', join(root, 'notes/inner'));
-    expect(await call('read', { path: '/notes/inner' })).toMatchObject({ content: 'one\ntwo words\n' });
+    expect(await call('read', { path: '/notes/a.txt' })).toMatchObject({ content: 'one\ntwo words\n' });
+    await expect(call('read', { path: '/notes/inner' })).rejects.toMatchObject({ code: 'not-found' });
     await expect(call('read', { path: '/notes/link/secret.txt' })).rejects.toMatchObject({
       code: 'not-found',
     });

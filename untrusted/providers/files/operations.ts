@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { filesTools, toolName } from '../../../pure/contracts/index.ts';
 import { ProviderFailure, type Operation } from '../../provider-sdk/index.ts';
 
@@ -59,8 +59,8 @@ function parse(name: string, args: Record<string, unknown>): { path: string; tex
 }
 
 /**
- * A path inside one of the folders. Links are followed by the kernel only where the real path stays in the same folder: else
- * a link in one shared folder would carry a scope for it into another one.
+ * A path inside one of the folders, without a link on the way: a scope is for a path, and a link would carry it to another one,
+ * in the same shared folder or outside of it (R37).
  */
 async function resolve(
   root: string,
@@ -74,23 +74,19 @@ async function resolve(
   if (forWriting && !folder.write) throw new ProviderFailure('read-only', 'This shared folder is read-only.');
   if (forWriting && rest.length === 0) throw new ProviderFailure('not-a-file', 'This is a folder.');
   const base = await realpath(join(root, name));
-  const wanted = join(root, name, ...rest);
+  const wanted = join(base, ...rest);
   if (forWriting) {
     await makeFolders(base, rest.slice(0, -1));
-    const parent = await realpath(dirname(wanted));
-    if (!within(base, parent))
-      throw new ProviderFailure('not-found', 'This path leads out of the shared folder.');
-    return join(parent, rest.at(-1) ?? '');
+    return wanted;
   }
   const real = await realpath(wanted).catch(() => {
     throw new ProviderFailure('not-found', 'There is no such file.');
   });
-  if (!within(base, real))
-    throw new ProviderFailure('not-found', 'This path leads out of the shared folder.');
+  if (real !== wanted) throw throughLink();
   return real;
 }
 
-/** Each step is made and checked before the next: `mkdir -p` would follow a link out of the folder. */
+/** Each step is made and checked before the next: `mkdir -p` would follow a link. */
 async function makeFolders(base: string, steps: readonly string[]): Promise<void> {
   let here = base;
   for (const step of steps) {
@@ -98,13 +94,12 @@ async function makeFolders(base: string, steps: readonly string[]): Promise<void
     await mkdir(here).catch((error: unknown) => {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     });
-    here = await realpath(here);
-    if (!within(base, here))
-      throw new ProviderFailure('not-found', 'This path leads out of the shared folder.');
+    if ((await realpath(here)) !== here) throw throughLink();
   }
 }
 
-const within = (base: string, path: string): boolean => path === base || path.startsWith(`${base}/`);
+const throughLink = (): ProviderFailure =>
+  new ProviderFailure('not-found', 'This path leads through a link; give the path that it leads to.');
 
 /** Regular files only, opened without following a link or waiting on a FIFO. */
 async function readText(path: string): Promise<string> {
