@@ -680,6 +680,13 @@ export const limits = {
     bounds: 'connections to the agent API at once',
     reached: 'closed',
   },
+  doorErrors: {
+    value: 20,
+    unit: 'count',
+    owner: 'sidecar',
+    bounds: 'unforeseen failures of requests of one agent that reach the log',
+    reached: 'further ones are refused all the same and not logged',
+  },
   agentRequestTime: {
     value: 20_000,
     unit: 'ms',

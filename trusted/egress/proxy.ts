@@ -148,6 +148,7 @@ function boundedServer(listener: (request: IncomingMessage, response: ServerResp
       maxHeaderSize: limits.egressHeaders.value,
       headersTimeout: limits.egressHeadersTime.value,
       requestTimeout: 0,
+      connectionsCheckingInterval: limits.egressHeadersTime.value / 4,
       keepAliveTimeout: 0,
       requireHostHeader: true,
       noDelay: true,
@@ -156,6 +157,8 @@ function boundedServer(listener: (request: IncomingMessage, response: ServerResp
   );
   server.maxHeadersCount = limits.egressHeaderCount.value;
   server.timeout = 0;
+  // Node starts its watch over slow heads when a server listens, which this one never does [R45].
+  server.emit('listening');
   server.on('checkContinue', listener);
   server.on('clientError', (_, socket) => {
     // A request that the parser does not take gets no second reading.

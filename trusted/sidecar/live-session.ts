@@ -68,6 +68,13 @@ export class LiveSession {
       consumeConsent: warm.consumeConsent,
       verifyConsent: (token, expected, now) => warm.verifier.consent(token, expected, now),
     });
+    // What an agent sends can fail in ways that nobody thought of. The request is refused; the session goes on.
+    let doorErrors = 0;
+    const doorError = (error: unknown): void => {
+      doorErrors += 1;
+      const what = error instanceof Error ? `${error.name}: ${error.message}`.slice(0, 200) : 'unknown';
+      if (doorErrors <= limits.doorErrors.value) runtime.log(`a request of the agent failed (${what})`);
+    };
     const api = new AgentApi({
       sessionName: activate.sessionName,
       expiresAt: activate.expiresAt,
@@ -81,8 +88,8 @@ export class LiveSession {
       caller: linkCaller(session),
       api,
       // Its libraries weigh as much as the rest; a session whose agent never asks does without.
-      mcp: async () => (await import('./agent/mcp-endpoint.ts')).createMcpEndpoint(api, onError),
-      onError,
+      mcp: async () => (await import('./agent/mcp-endpoint.ts')).createMcpEndpoint(api, doorError),
+      onError: doorError,
     });
     this.#egress = openEgress({
       policy,

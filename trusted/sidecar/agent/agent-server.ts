@@ -41,11 +41,21 @@ export class AgentServer {
 
   constructor(options: AgentServerOptions) {
     this.#options = options;
-    this.#server = createServer({ maxHeaderSize: 16_384, requireHostHeader: true }, (request, response) => {
-      void this.#answer(request, response);
-    });
-    // A question to a person takes as long as it takes.
-    this.#server.requestTimeout = 0;
+    this.#server = createServer(
+      {
+        maxHeaderSize: 16_384,
+        requireHostHeader: true,
+        // For the request to arrive; what a person is asked takes as long as it takes.
+        headersTimeout: limits.agentRequestTime.value,
+        requestTimeout: limits.agentRequestTime.value,
+        connectionsCheckingInterval: limits.agentRequestTime.value / 4,
+      },
+      (request, response) => {
+        void this.#answer(request, response);
+      },
+    );
+    // Node starts its watch over slow requests when a server listens, which this one never does [R45].
+    this.#server.emit('listening');
     this.#server.maxHeadersCount = 64;
     this.#server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
@@ -62,13 +72,14 @@ export class AgentServer {
   }
 
   close(): void {
+    this.#server.close();
     for (const connection of this.#connections) connection.destroy();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       checkPlace(request);
-      const { pathname } = new URL(request.url ?? '/', 'http://agent');
+      const pathname = pathOf(request.url ?? '/');
       if (pathname === '/mcp') {
         this.#mcp ??= this.#options.mcp();
         return await (
@@ -83,22 +94,35 @@ export class AgentServer {
       const result = await this.#options.api.handlers[found.name](this.#options.caller, { params, body });
       send(response, 200, result);
     } catch (error) {
-      this.#refuse(response, error);
+      // Whoever asked went away in the middle of it: an agent may, at any time.
+      if (request.destroyed && !request.complete) response.destroy();
+      else this.#refuse(response, error);
     }
   }
 
   #refuse(response: ServerResponse, error: unknown): void {
     const known = asGloveboxError(error);
     if (known.code === 'GB_INTERNAL') this.#options.onError(error);
+    // Nothing else is taken from a connection that leads here under another name.
+    if (known.code === 'GB_CALLER_REFUSED' && !response.headersSent)
+      response.setHeader('connection', 'close');
     if (response.headersSent) response.destroy();
     else send(response, known.status, known.toBody());
   }
 }
 
+/** Origin form only: an absolute target would name a host of its own. */
+function pathOf(target: string): string {
+  if (target.startsWith('/') && !target.startsWith('//')) return target.split('?', 1)[0] ?? '/';
+  throw new GloveboxError('GB_INPUT_INVALID', { what: 'The request', detail: 'its target is not a path' });
+}
+
 function checkPlace(request: IncomingMessage): void {
   const host = request.headers.host ?? '';
   const origin = request.headers.origin;
-  if (hosts.has(host) && (origin === undefined || origins.has(origin))) return;
+  // Node takes the first of several and says nothing of the others.
+  const one = request.headersDistinct['host']?.length === 1;
+  if (one && hosts.has(host) && (origin === undefined || origins.has(origin))) return;
   throw new GloveboxError('GB_CALLER_REFUSED', {
     operation: 'a request for another host or from a web page',
     allowed: [...hosts].join(', '),
