@@ -13,6 +13,7 @@ import { exists, readHostView, type HostView } from './host-view.ts';
 import { launch, rootPlace } from './launch.ts';
 import { makeRunFolder, writeSpec } from './prepare-run.ts';
 import { reap } from './reap.ts';
+import { refuseLinks, refuseMovingSources } from './stable-sources.ts';
 import { GvisorSandbox } from './sandbox.ts';
 import { diskShares, runFolder, type GvisorSettings, type RunFolder } from './settings.ts';
 
@@ -51,7 +52,7 @@ class GvisorDriver implements SandboxDriver {
   readonly #asRoot = process.geteuid?.() === 0;
   readonly #disks: ChangesDisks;
   readonly #runscUids = new Set<number>();
-  readonly #running = new Set<SandboxId>();
+  readonly #running = new Map<SandboxId, SandboxRequest>();
 
   constructor(settings: GvisorSettings, host: Host) {
     this.#settings = settings;
@@ -66,11 +67,13 @@ class GvisorDriver implements SandboxDriver {
   async start(request: SandboxRequest): Promise<RunningSandbox> {
     if (this.#running.has(request.sandboxId))
       throw new GloveboxError('GB_SANDBOX_START', { detail: 'a sandbox of this id runs already' });
-    this.#running.add(request.sandboxId);
+    refuseMovingSources(request, [...this.#running.values()]);
+    this.#running.set(request.sandboxId, request);
     const run = runFolder(this.#settings.folder, request.sandboxId);
     const { workspace } = request;
     const undo: (() => Promise<unknown>)[] = [];
     try {
+      await refuseLinks(request);
       makeRunFolder(run, request, this.#host.view);
       // These wait for the disk and for children, not for one another. All are waited for before one's failure counts:
       // what still goes on could not be undone.
@@ -130,7 +133,7 @@ class GvisorDriver implements SandboxDriver {
   }
 
   async reap(keep: ReadonlySet<SandboxId>): Promise<ReapReport> {
-    const report = await reap(this.#settings, new Set([...keep, ...this.#running]));
+    const report = await reap(this.#settings, new Set([...keep, ...this.#running.keys()]));
     const etc = (await readdir(this.#settings.folder)).filter((name) => name.startsWith('etc-'));
     for (const path of etc.map((name) => join(this.#settings.folder, name)))
       if (path !== this.#host.view.etc) await rm(path, { recursive: true, force: true });
@@ -175,7 +178,8 @@ const workspaceBytes = (tier: Tier): number => Math.floor(tier.diskBytes * diskS
 
 async function workspaceOwner(request: SandboxRequest): Promise<{ uid: number; gid: number }> {
   const folder = request.workspace?.folder ?? request.folders[0]?.source;
-  if (folder === undefined) return { uid: 65534, gid: 65534 };
+  // Nobody's files are to be seen: an id that nobody has. The kernel's 65534 stands for ids that are not mapped.
+  if (folder === undefined) return { uid: privateIds.last, gid: privateIds.last };
   const { uid, gid } = await stat(folder);
   return { uid, gid };
 }
