@@ -1,5 +1,14 @@
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +24,12 @@ export interface Ran {
   readonly err: string;
 }
 
+/** Another user of this machine, and the Glovebox that is installed for them. */
+export interface Person {
+  readonly uid: number;
+  readonly launcher: string;
+}
+
 /** A person's machine: a home, a project, and a Glovebox of its own, started and stopped by these tests alone. */
 export class World {
   readonly folder = mkdtempSync(join(tmpdir(), 'gb-e2e-'));
@@ -22,9 +37,11 @@ export class World {
   readonly project = join(this.folder, 'project');
   readonly env: Record<string, string>;
   readonly #hosts: readonly string[];
+  readonly #person: Person | undefined;
 
-  /** `hosts`: names that resolve to this machine, for everything that this world starts. */
-  constructor(hosts: readonly string[] = []) {
+  /** `hosts`: names that resolve to this machine, for everything that this world starts. `person`: who uses it, if not we. */
+  constructor(hosts: readonly string[] = [], person?: Person) {
+    this.#person = person;
     for (const path of [this.home, this.project]) mkdirSync(path, { recursive: true, mode: 0o755 });
     this.env = {
       HOME: this.home,
@@ -33,6 +50,10 @@ export class World {
       LANG: 'C.UTF-8',
       TERM: 'xterm-256color',
     };
+    if (person !== undefined) {
+      chmodSync(this.folder, 0o755);
+      for (const path of [this.home, this.project]) chownSync(path, person.uid, person.uid);
+    }
     this.#hosts = hosts;
     if (hosts.length > 0)
       writeFileSync(
@@ -117,6 +138,11 @@ export class World {
 
   /** The launcher’s command line, for a test that starts it in a way of its own. */
   command(args: readonly string[]): [string, ...string[]] {
+    if (this.#person !== undefined) {
+      const { uid, launcher } = this.#person;
+      const become = ['--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'];
+      return uid === process.getuid?.() ? [launcher, ...args] : ['setpriv', ...become, launcher, ...args];
+    }
     const launcher = join(checkout, 'glovebox');
     if (this.#hosts.length === 0) return [launcher, ...args];
     // A mount namespace in which /etc/hosts is ours: the daemon that is started inside inherits it.

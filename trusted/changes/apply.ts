@@ -163,6 +163,8 @@ async function replaceBy(place: string, make: (temporary: string) => Promise<voi
 async function makeFolder(place: string, mode: number, owner: Owner): Promise<void> {
   try {
     await mkdir(place, { mode });
+    // mkdir heeds the umask, which is tight here: a folder of the person's is as open as it was staged.
+    await chmodPinned(place, mode);
     if (owner !== null) await chown(place, owner.uid, owner.gid);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
