@@ -97,6 +97,7 @@ export default defineConfig(
     // Tests look into values of unknown shape: a wrong assumption fails the test, which is its job.
     files: ['**/*.test.ts', '**/testing.ts', 'test/**/*.ts'],
     rules: {
+      'max-lines': ['error', { max: 800, skipBlankLines: false, skipComments: false }],
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',

@@ -21,7 +21,8 @@ import {
 } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
 import { sidecarFlags } from '../../trusted/control-plane/sidecars/launch.ts';
-import { alice, newId, root, type SidecarWorld } from './sidecar-world.ts';
+import { alice, newId, root } from './sidecar-names.ts';
+import type { SidecarWorld } from './sidecar-world.ts';
 
 /** One real sidecar process, with the real init at the other end of its link when it is activated. */
 export class TestSidecar {

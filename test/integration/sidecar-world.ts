@@ -1,12 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import {
-  asUserId,
   defaultTrustDomain,
-  encodeId,
   GloveboxError,
   providerSubscription,
   spiffeId,
@@ -36,11 +33,10 @@ import {
   type RouteServer,
   type WorkloadHandlers,
 } from '../../trusted/workload-http/index.ts';
+import { newId, root } from './sidecar-names.ts';
 import { TestSidecar } from './sidecar-process.ts';
 
-export const root = new URL('../../', import.meta.url).pathname;
-export const newId = (): string => encodeId(randomBytes(16));
-export const alice = asUserId('local/1000');
+export { newId } from './sidecar-names.ts';
 
 /** Everything around a sidecar, real: signer, certificates, workload API, nats-server. Only the control plane's head is the test's. */
 export class SidecarWorld {
