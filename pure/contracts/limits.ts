@@ -400,6 +400,20 @@ export const limits = {
     bounds: 'a secret',
     reached: 'GB_LIMIT_REACHED',
   },
+  spareDelay: {
+    value: 1000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long after a start the next sidecar and disk are left alone',
+    reached: 'they are made ready for the next run',
+  },
+  credentialWalkFolders: {
+    value: 200,
+    unit: 'count',
+    owner: 'driver',
+    bounds: 'folders of a workspace that are searched for credential files without starting a process for it',
+    reached: 'find does it',
+  },
   sessionSettle: {
     value: 15_000,
     unit: 'ms',

@@ -95,6 +95,8 @@ export const operatorRoutes = defineRoutes({
     path: '/v1/sessions/:id',
     ...personOfSession,
     params: idParam,
+    /** `ended`: answered once the session has ended, or when that takes too long. */
+    query: z.strictObject({ ended: z.enum(['true', 'false']).optional() }),
     response: sessionView,
   },
   stopSession: {

@@ -43,6 +43,21 @@ inEachPlace('init', ({ place, init, folder, connect, linked }) => {
     expect(await peer.event('failed', 'main')).toMatchObject({ code: 'EEXIST' });
   });
 
+  it('starts nothing where its way out could not be made', async () => {
+    const peer = await linked();
+    peer.send({
+      type: 'configure',
+      listen: ['api', 'egress'].map((tunnel) => ({ address: '127.0.0.1:48123', tunnel })),
+    });
+    peer.start('main', ['true']);
+    expect(await peer.event('failed', '')).toMatchObject({ id: '' });
+    expect(await peer.event('failed', 'main')).toMatchObject({ id: 'main' });
+    peer.send({ type: 'configure', listen: [{ address: '127.0.0.1:0', tunnel: 'api' }] });
+    await peer.event('configured');
+    peer.start('main', ['true']);
+    expect(await peer.event('exited', 'main')).toMatchObject({ code: 0 });
+  });
+
   it('carries 100 MB through stdin and stdout exactly', async () => {
     const peer = await linked();
     const bytes = randomBytes(100 << 20);

@@ -167,9 +167,9 @@ export async function layGround(
       undo.push(async () => await server.close());
       return server;
     },
+    // Who listens to revocations ends its connections, on the bus too.
     revoke: async (spiffe: SpiffeId) => {
       await authority.revoke(spiffe);
-      await bus.kick(spiffe);
     },
   } satisfies Omit<Ground, 'onRecord' | 'onBusRestart'>);
 }

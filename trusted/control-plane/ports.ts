@@ -39,6 +39,8 @@ export interface SandboxOrder {
 export interface SandboxEnd {
   /** What the sandbox's own limits say about its end; null: nothing but that it is over. */
   readonly explained: { readonly reason: EndReason; readonly detail: string } | null;
+  /** Whether there are staged changes; null: it has to be looked for. */
+  readonly changed: boolean | null;
 }
 
 export interface RunningSandbox {

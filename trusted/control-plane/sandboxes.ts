@@ -80,7 +80,7 @@ async function start(
 
 const endOf = (end: DriverEnd): SandboxEnd => {
   const reason = explainedBy[end.reason];
-  return { explained: reason === null ? null : { reason, detail: end.detail } };
+  return { explained: reason === null ? null : { reason, detail: end.detail }, changed: end.changed };
 };
 
 function limitsOf(applied: readonly AppliedLimit[]): {

@@ -79,6 +79,8 @@ export interface SandboxEnd {
   readonly signal: string | null;
   /** One line for a person. */
   readonly detail: string;
+  /** Whether the workspace's layer holds anything, looked at after the last process was gone; null: not known. */
+  readonly changed: boolean | null;
 }
 
 export interface ReapReport {

@@ -119,7 +119,9 @@ export class LiveSession {
       stdio: (id, name, stream) => id === 'main' && this.#started && this.#stdio.wire(name, stream),
       ended: (end) => this.#linkEnded(end),
     });
+    // Both at once: init does one after the other, and refuses the second when it cannot do the first.
     this.#link.send({ type: 'configure', listen });
+    this.#start().catch(onError);
   }
 
   /** What people see of it; decisions wait for nobody. */
@@ -174,9 +176,7 @@ export class LiveSession {
     switch (event.type) {
       case 'hello':
       case 'heartbeat':
-        return;
       case 'configured':
-        this.#start().catch(onError);
         return;
       case 'started':
         this.#reportPolicy();

@@ -19,12 +19,14 @@ type sandbox struct {
 	link      *link
 	events    *io.PipeWriter
 	processes map[string]*process
+	// refused is why the listeners are not there: nothing is started without its way out.
+	refused error
 }
 
 // serve runs the control stream until the trusted side says stop (nil) or the stream ends (an error).
 func serve(l *link, signals <-chan os.Signal) error {
 	body, events := io.Pipe()
-	s := &sandbox{l, events, map[string]*process{}}
+	s := &sandbox{link: l, events: events, processes: map[string]*process{}}
 	commands := make(chan command)
 	ended := make(chan error, 1)
 	go func() { ended <- s.receive(body, commands) }()
@@ -85,6 +87,9 @@ func (s *sandbox) execute(c command) {
 		if err = listen(s.link, c.Listen); err == nil {
 			s.send(event{"type": "configured"})
 		}
+		s.refused = err
+	case c.Type == "start" && s.refused != nil:
+		err = s.refused
 	case c.Type == "start":
 		err = s.start(c)
 	case p == nil: // its exit is on its way to whoever asked

@@ -4,6 +4,7 @@ import { GloveboxError, limits } from '../../../pure/contracts/index.ts';
 import { attach, type Attachment, type OperatorClient } from '../../client/index.ts';
 import { note } from '../output.ts';
 import { endText, exitCodeOf } from './end-text.ts';
+import { settled } from './settled.ts';
 import { SessionIo, type IoShape, type LocalEnds } from './session-io.ts';
 
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
@@ -95,18 +96,19 @@ async function outcome(
   session: SessionView,
   exited: Extract<AttachEvent, { type: 'exited' }> | undefined,
 ): Promise<Outcome> {
-  const { settled } = await import('./settled.ts');
   let view: SessionView | undefined;
   try {
     view = await settled(client, session.id);
   } catch (error) {
     if (!(error instanceof GloveboxError) || error.code !== 'GB_DAEMON_UNREACHABLE') throw error;
   }
-  const ending = exited ?? {
+  const told = exited ?? {
     code: view?.exitCode ?? null,
     signal: view?.exitSignal ?? null,
-    reason: view === undefined ? ('daemon-died' as const) : (view.reason ?? 'sidecar-died'),
+    reason: view === undefined ? ('daemon-died' as const) : ('sidecar-died' as const),
   };
+  // Why it ended may be known better since it was told (a memory limit).
+  const ending = { ...told, reason: view?.reason ?? told.reason };
   const text = endText(ending.reason, view);
   if (text !== null) note(text);
   return { exitCode: exitCodeOf(ending), session: view, detached: false };

@@ -6,7 +6,7 @@ import type { OperatorClient } from '../../client/index.ts';
 export async function settled(client: OperatorClient, id: string): Promise<SessionView> {
   const deadline = performance.now() + limits.sessionSettle.value;
   for (let pause = 4; ; pause = Math.min(pause * 1.5, 200)) {
-    const session = await client.call('getSession', { params: { id } });
+    const session = await client.call('getSession', { params: { id }, query: { ended: 'true' } });
     if (session.state === 'ended' || performance.now() > deadline) return session;
     await wait(pause);
   }

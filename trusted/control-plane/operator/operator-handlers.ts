@@ -63,7 +63,10 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
     createSession: async ({ caller, body }) => await sessions.create(body, caller.user),
     listSessions: async ({ query }) => await sessions.list(query.all === 'true'),
-    getSession: async ({ session }) => sessions.view(session),
+    getSession: async ({ session, query }) => {
+      if (query.ended === 'true') await sessions.ended(session);
+      return sessions.view(await sessions.find(session.id));
+    },
     stopSession: async ({ caller, session }) => {
       await recorded('session.stop', caller.user, 'asked for by a person', session);
       return await sessions.stop(session, 'stopped by a person');

@@ -9,6 +9,7 @@ import {
   type SessionId,
   type SidecarActivate,
   type SidecarReport,
+  type TurnId,
 } from '../../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../../pure/render/index.ts';
 import type {
@@ -71,9 +72,7 @@ export class SessionRun {
     const { process } = options.sidecar;
     this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
     void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
-    this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () =>
-      this.end('time-limit', null),
-    );
+    this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () => this.end('time-limit', null));
     if (options.activate.waitForAttach) {
       this.#after(limits.attachWait.value, () => {
         if (!this.#attachedOnce) void this.end('client-gone', 'nobody attached to it');
@@ -193,8 +192,8 @@ export class SessionRun {
   }
 
   async #finish(reason: EndReason, detail: string | null): Promise<void> {
-    const { life, sidecar, control, changes, release, order, audit, clock } = this.#options;
-    const step = async (doing: string, work: () => Promise<unknown>): Promise<void> => {
+    const { life, clock } = this.#options;
+    const step: Step = async (doing, work) => {
       // One step that fails must not keep the next ones from cleaning up.
       await work().catch((error: unknown) => this.#options.onError(error, doing));
     };
@@ -203,30 +202,59 @@ export class SessionRun {
     // A start that is still under way leaves a sandbox too.
     await this.#activated.catch(() => undefined);
     const turn = this.record.turnId;
-    // The command's end has been reported after its last output; of a broken session there is no more to wait for.
-    const removed = this.#sandbox?.remove();
+    // A command that ended by itself has said all it had to say: nobody waits for its sandbox to be gone before being told.
+    const told = this.record.reason === 'exited' ? this.#tellSidecar(step, reason) : undefined;
+    await Promise.all([
+      this.#removeSandbox(step, reason).then(async () => {
+        await (told ?? this.#tellSidecar(step, reason));
+        await this.#recordEnd(step, turn, reason);
+      }),
+      turn === null ? undefined : this.#closeTurn(step, turn),
+    ]);
+    await step('writing an end', async () => {
+      await life.apply({ type: 'removed', at: new Date(clock.now()).toISOString() });
+    });
+    this.#resolveOver();
+  }
+
+  async #removeSandbox(step: Step, reason: EndReason): Promise<void> {
+    const { life, changes } = this.#options;
+    let changed: boolean | null = null;
     await step('removing a sandbox', async () => {
-      const end = await removed;
+      const end = await this.#sandbox?.remove();
+      changed = end?.changed ?? null;
       if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason)) {
         await life.apply({ type: 'explain', ...end.explained });
       }
     });
+    await step('looking for changes', async () => {
+      if (changed ?? (await changes.hasChanges(this.record))) await life.note({ changes: 'kept' });
+    });
+    await step('looking for what host tools execute', async () => await this.#sayGuarded(reason));
+  }
+
+  /** Its identity is revoked when it has ended: until then it may still store what became of its last operation. */
+  async #tellSidecar(step: Step, reason: EndReason): Promise<void> {
+    const { sidecar, release, order } = this.#options;
     await step('telling a sidecar', async () => {
       if (sidecar.process.alive)
         await sidecar.process.send({ type: 'end', reason: this.record.reason ?? reason });
     });
-    if (turn !== null) {
-      await step('closing a turn', async () => {
-        await control.say(order.sessionId, { type: 'turn-close', turn_id: turn });
-        await life.note({ turnId: null });
-      });
-    }
-    await step('looking for changes', async () => {
-      if (await changes.hasChanges(this.record)) await life.note({ changes: 'kept' });
-    });
-    await step('looking for what host tools execute', async () => await this.#sayGuarded(reason));
     await step('waiting for a sidecar', async () => await this.#sidecarGone());
     await step('releasing a session', async () => await release(order.sessionId));
+  }
+
+  async #closeTurn(step: Step, turn: TurnId): Promise<void> {
+    const { life, control, order } = this.#options;
+    await step('closing a turn', async () => {
+      await control.say(order.sessionId, { type: 'turn-close', turn_id: turn });
+      await life.note({ turnId: null });
+    });
+  }
+
+  /** After the sidecar's own last record, so that what is open then stays open (R42). */
+  async #recordEnd(step: Step, turn: TurnId | null, reason: EndReason): Promise<void> {
+    const { audit, order, settleIntents } = this.#options;
     await step('recording an end', async () => {
       const sequence = await audit.record({
         session: order.sessionId,
@@ -238,12 +266,8 @@ export class SessionRun {
         rule: `end.${this.record.reason ?? reason}`,
         detail: `exit code ${this.record.exitCode ?? 'none'}, signal ${this.record.exitSignal ?? 'none'}`,
       });
-      await this.#options.settleIntents(order.sessionId, sequence);
+      await settleIntents(order.sessionId, sequence);
     });
-    await step('writing an end', async () => {
-      await life.apply({ type: 'removed', at: new Date(clock.now()).toISOString() });
-    });
-    this.#resolveOver();
   }
 
   /** It ends by itself when the last output is delivered; a reader that takes none of it does not hold it for ever. */
@@ -288,6 +312,9 @@ export class SessionRun {
     });
   }
 }
+
+/** One that fails is told, and the next ones go on. */
+type Step = (doing: string, work: () => Promise<unknown>) => Promise<void>;
 
 const mayBeExplained = (reason: EndReason | null): boolean =>
   reason === 'sandbox-died' ||

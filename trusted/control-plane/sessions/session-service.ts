@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { basename } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   GloveboxError,
   isId,
@@ -161,7 +162,11 @@ export class SessionService {
       },
     });
     this.#runs.set(sessionId, run);
+    // Not at once: a sidecar that warms up would take the processor from the sandbox that starts.
+    const refill = setTimeout(() => pool.fill(), limits.spareDelay.value);
+    refill.unref();
     void run.over.then(() => {
+      clearTimeout(refill);
       this.#runs.delete(sessionId);
       pool.fill();
     });
@@ -189,6 +194,17 @@ export class SessionService {
 
   view(record: SessionRecord): SessionView {
     return this.#runs.get(record.id)?.life.view ?? viewOf(record, 0);
+  }
+
+  /** When nothing of it is left but its record and its changes; at the latest after `sessionSettle`. */
+  async ended(record: SessionRecord): Promise<void> {
+    const run = this.#runs.get(record.id);
+    if (run === undefined) return;
+    const late = new AbortController();
+    await Promise.race([
+      run.over,
+      delay(limits.sessionSettle.value, undefined, { ref: false, signal: late.signal }),
+    ]).finally(() => late.abort());
   }
 
   async list(ended: boolean): Promise<SessionView[]> {

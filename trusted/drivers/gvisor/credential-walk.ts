@@ -1,34 +1,60 @@
-import { chmod, chown, link, lstat, mkdir, stat, utimes } from 'node:fs/promises';
+import { chmod, chown, link, lstat, mkdir, readdir, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { limits } from '../../../pure/contracts/index.ts';
 import { credentialFiles, isCredentialFile } from '../../../pure/policy/index.ts';
 import { absent, exists } from './host-view.ts';
 import { runCommand } from './run-command.ts';
 
+const installed = new Set(['node_modules', '.git']);
+
+/** Credential files of a workspace, as relative paths. Most projects are small, and walked here before a process is started. */
+export async function findCredentialFiles(folder: string, show: readonly string[]): Promise<string[]> {
+  const all = await filesOfSmall(folder).catch(() => undefined);
+  if (all === undefined) return findInLarge(folder, show);
+  return all.filter((path) => isCredentialFile(path, show));
+}
+
+/** All that is no folder, on the same file system; undefined where there are too many folders. What cannot be read is for `find` to refuse. */
+async function filesOfSmall(folder: string): Promise<string[] | undefined> {
+  const { dev } = await lstat(folder);
+  const files: string[] = [];
+  let walked = 0;
+  for (let level = ['']; level.length > 0;) {
+    walked += level.length;
+    if (walked > limits.credentialWalkFolders.value) return undefined;
+    const listed = await Promise.all(
+      level.map(async (path) => ({
+        path,
+        entries: await readdir(join(folder, path), { withFileTypes: true }),
+      })),
+    );
+    const below: string[] = [];
+    for (const { path, entries } of listed)
+      for (const entry of entries) {
+        const full = path === '' ? entry.name : `${path}/${entry.name}`;
+        if (!entry.isDirectory()) files.push(full);
+        else if (!installed.has(entry.name)) below.push(full);
+      }
+    const found = await Promise.all(
+      below.map(async (path) => ({ path, stat: await lstat(join(folder, path)) })),
+    );
+    level = found.filter(({ stat: own }) => own.dev === dev).map(({ path }) => path);
+  }
+  return files;
+}
+
 /**
- * Credential files of a workspace, as relative paths. `find` walks faster than Node and outside this process; a walk
+ * `find` walks faster than Node and outside this process; a walk
  * that does not end in time refuses the start, since what it did not see would be shown.
  * Folders of installed packages and of git's objects are left out: they come from elsewhere.
  */
-export async function findCredentialFiles(folder: string, show: readonly string[]): Promise<string[]> {
+async function findInLarge(folder: string, show: readonly string[]): Promise<string[]> {
   const anyOf = (test: string, patterns: readonly string[]): string[] =>
     patterns.flatMap((pattern, index) => [...(index === 0 ? [] : ['-o']), test, pattern]);
   const output = await runCommand(
     'find',
     [
-      ...[
-        '.',
-        '-xdev',
-        '(',
-        '-type',
-        'd',
-        '(',
-        ...anyOf('-name', ['node_modules', '.git']),
-        ')',
-        '-prune',
-        ')',
-        '-o',
-      ],
+      ...['.', '-xdev', '(', '-type', 'd', '(', ...anyOf('-name', [...installed]), ')', '-prune', ')', '-o'],
       ...['(', '!', '-type', 'd', '(', ...anyOf('-name', credentialFiles.names)],
       ...[
         '-o',

@@ -3,7 +3,7 @@ import { chmod, lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { Socket } from 'node:net';
 import type { ChildProcess } from 'node:child_process';
-import { GloveboxError, type SandboxId, type Tier } from '../../../pure/contracts/index.ts';
+import { GloveboxError, limits, type SandboxId, type Tier } from '../../../pure/contracts/index.ts';
 import { privateIds, type SpecHost, type SpecWorkspace } from '../../../pure/compile/index.ts';
 import type { OpenChanges, ReapReport, RunningSandbox, SandboxDriver, SandboxRequest } from '../port.ts';
 import { cgroupName, makeCgroup, planCgroups, type CgroupPlan } from './cgroups.ts';
@@ -122,7 +122,7 @@ class GvisorDriver implements SandboxDriver {
       });
       void sandbox.ended.then(() => this.#running.delete(request.sandboxId));
       if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
-      if (changes?.bounded === true) void this.prepare(request.tier).catch(() => undefined);
+      if (changes?.bounded === true) this.#prepareLater(request.tier, sandbox.ended);
       return sandbox;
     } catch (error) {
       for (const step of undo.reverse()) await step().catch(() => undefined);
@@ -150,6 +150,17 @@ class GvisorDriver implements SandboxDriver {
 
   async removeChanges(stateFolder: string): Promise<void> {
     await this.#disks.remove(stateFolder);
+  }
+
+  /** Formatting and mounting the next disk would take the processor from the sandbox that starts. */
+  #prepareLater(tier: Tier, ended: Promise<unknown>): void {
+    const prepare = (): void => void this.prepare(tier).catch(() => undefined);
+    const later = setTimeout(prepare, limits.spareDelay.value);
+    later.unref();
+    void ended.then(() => {
+      clearTimeout(later);
+      prepare();
+    });
   }
 
   async #openChangesDisk(

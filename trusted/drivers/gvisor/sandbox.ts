@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { rm, stat } from 'node:fs/promises';
+import { readdir, rm, statfs } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { limits, type Tier } from '../../../pure/contracts/index.ts';
 import type { AppliedLimit, RunningSandbox, SandboxEnd } from '../port.ts';
@@ -128,20 +128,41 @@ export class GvisorSandbox implements RunningSandbox {
     });
     this.#parts.link.destroy();
     await attempt('cgroup', async () => cgroup.remove());
-    await attempt('changes', async () => changes?.close());
-    await attempt('run folder', async () => rm(run.path, { recursive: true, force: true }));
+    const dead = left.length === 0;
+    let changed: boolean | null = null;
+    await Promise.all([
+      attempt('changes', async () => {
+        // While its file system is still mounted, and nobody writes any more.
+        if (dead) changed = await holdsAnything(changes);
+        await changes?.close();
+      }),
+      attempt('run folder', async () => rm(run.path, { recursive: true, force: true })),
+    ]);
     return left.length === 0
-      ? end
-      : { ...end, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
+      ? { ...end, changed }
+      : { ...end, changed, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
   }
 
-  async #alive(): Promise<ProcessIdentity[]> {
-    const inside = await Promise.all((await this.#parts.cgroup.processes()).map(identify));
-    const byName = await processesOf([this.#parts.run.path]);
-    const all = [...inside.flatMap((found) => (found === undefined ? [] : [found])), ...byName];
-    return [...new Map(all.map((found) => [found.pid, found])).values()];
+  /**
+   * The launch joins its cgroup first of all, and nothing leaves it. Only where there is none every process of the host is
+   * read for its name, which takes longer than all of them take to die.
+   */
+  async #alive(): Promise<readonly ProcessIdentity[]> {
+    const { cgroup, run } = this.#parts;
+    if (cgroup.join.length === 0) return processesOf([run.path]);
+    const inside = await Promise.all((await cgroup.processes()).map(identify));
+    return inside.flatMap((one) => (one === undefined ? [] : [one]));
   }
 }
+
+/** Not readable is not known, and not known is not the same as nothing. */
+const holdsAnything = async (changes: ChangesDisk | undefined): Promise<boolean | null> =>
+  changes === undefined
+    ? false
+    : readdir(changes.upper).then(
+        (names) => names.length > 0,
+        () => null,
+      );
 
 const workspaceLimit = (changes: ChangesDisk, tier: Tier): AppliedLimit => ({
   limit: 'workspace-disk',
@@ -159,11 +180,9 @@ async function usedBytes(folder: string): Promise<number> {
 }
 
 async function isFull(changes: ChangesDisk | undefined): Promise<boolean> {
-  if (changes?.bounded !== true || (await stat(changes.upper).catch(absent)) === undefined) return false;
-  const lines = await runCommand('df', ['--output=avail', '--block-size=1', '--', changes.folder]).catch(
-    () => '',
-  );
-  return Number(lines.trim().split('\n').at(-1)) < 65_536;
+  if (changes?.bounded !== true) return false;
+  const disk = await statfs(changes.upper).catch(absent);
+  return disk !== undefined && disk.bavail * disk.bsize < 65_536;
 }
 
 function explain(
@@ -172,8 +191,12 @@ function explain(
   events: { oomKills: number; pidsRefused: number },
   full: boolean,
   said: string,
-): SandboxEnd {
-  const ended = (reason: SandboxEnd['reason'], detail: string): SandboxEnd => ({ reason, ...exit, detail });
+): Omit<SandboxEnd, 'changed'> {
+  const ended = (reason: SandboxEnd['reason'], detail: string): Omit<SandboxEnd, 'changed'> => ({
+    reason,
+    ...exit,
+    detail,
+  });
   if (cause === 'time') return ended('time', 'The sandbox reached its time limit.');
   if (cause === 'disk')
     return ended('disk', 'The changes in the workspace grew beyond the disk of the tier.');
