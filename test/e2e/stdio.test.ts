@@ -216,8 +216,9 @@ describe('what a command has', () => {
     await shell.shows(/24 80\s+\/dev\/pts\/\d+/);
     shell.type('sleep 600\r');
     await shell.shows(/sleep 600\s/);
+    const mark = shell.screen().length;
     shell.type('\u0003');
-    await shell.shows(/\^C/);
+    await shell.shows(/\$ $/, mark);
     shell.type('echo "status $?"\r');
     await shell.shows(/status 130/);
     shell.type('exit 5\r');
