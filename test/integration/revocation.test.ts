@@ -173,7 +173,9 @@ async function isRefused(plane: Plane, svid: SvidMaterial): Promise<void> {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'glovebox-revocation-'));
-beforeAll(async () => void (await build()));
+beforeAll(async () => {
+  await build();
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the end of an identity', () => {

@@ -205,14 +205,35 @@ describe('doctor', () => {
     expect((await glovebox('doctor', '--waive', 'apparmor')).code).toBe(0);
     expect(fake.calls.at(-1)?.request.body).toEqual({ name: 'apparmor', waived: true });
   });
-  test('run on a terminal says what is missing and how to waive it by its full name', async () => {
+  describe('run on a terminal, where a layer is missing that may be done without', () => {
     const error = { code: 'GB_HOST_UNFIT', what: 'This host lacks AppArmor.', why: 'Why.', todo: 'Do.' };
-    fake.on('createSession', (_, res) => void res.writeHead(412).end(JSON.stringify({ error })));
-    fake.on('host', () => ({ facts: {}, guarantees: [guarantee('missing')], fit: false }));
-    const terminal = cliOnTerminal(cli, ['run', '--', 'true'], fake.env);
-    expect(await terminal.finished).toBe(78);
-    expect(terminal.screen()).toContain('glovebox doctor --waive apparmor');
-    expect(terminal.screen()).toContain('glovebox: This host lacks AppArmor.');
+    const waivers: unknown[] = [];
+    const runOnTerminal = async (text: string): Promise<{ code: number | null; screen: string }> => {
+      waivers.length = 0;
+      fake.on('createSession', (_, res) => void res.writeHead(412).end(JSON.stringify({ error })));
+      fake.on('host', () => ({ facts: {}, guarantees: [guarantee('missing')], fit: false }));
+      fake.on('waive', (asked) => {
+        waivers.push(asked.body);
+        return { facts: {}, guarantees: [guarantee('waived')], fit: true };
+      });
+      const terminal = cliOnTerminal(cli, ['run', '--', 'true'], fake.env);
+      await terminal.shows(/write apparmor to give that layer up/);
+      // What is typed before the guard is over is thrown away, so it is typed again until the command ends.
+      const typing = setInterval(() => terminal.type(`${text}\r`), 1300);
+      const code = await terminal.finished;
+      clearInterval(typing);
+      return { code, screen: terminal.screen() };
+    };
+    test('[R24] it is not given up by another word', async () => {
+      const { code, screen } = await runOnTerminal('yes');
+      expect(code).toBe(78);
+      expect(waivers).toEqual([]);
+      expect(screen).toContain('glovebox: This host lacks AppArmor.');
+    });
+    test('[R24] control: it is by its full name', async () => {
+      await runOnTerminal('apparmor');
+      expect(waivers[0]).toEqual({ name: 'apparmor', waived: true });
+    });
   });
 });
 
