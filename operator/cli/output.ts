@@ -38,8 +38,18 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join('');
 }
 
+/** JSON leaves C1 controls and bidirectional marks as they are, and it may be read on a terminal: they become escapes (R47). */
 export const printJson = (value: unknown): void =>
-  void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  void process.stdout.write(`${JSON.stringify(value, null, 2).replaceAll(steering, escapedUnit)}\n`);
+const steering = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Default_Ignorable_Code_Point}]/gu;
+/** The line feeds of the layout stay: within a text JSON has escaped them already. */
+const escapedUnit = (text: string): string =>
+  text === '\n'
+    ? text
+    : text
+        .split('')
+        .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+        .join('');
 export const print = (text: string): void => void process.stdout.write(`${text}\n`);
 export const note = (text: string): void => void process.stderr.write(`glovebox: ${text}\n`);
 
