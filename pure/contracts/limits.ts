@@ -694,6 +694,13 @@ export const limits = {
     bounds: 'connections to the agent API at once',
     reached: 'closed',
   },
+  refusedLinger: {
+    value: 1_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'how long a connection stands after its last answer, for the agent to read it',
+    reached: 'it is reset',
+  },
   doorErrors: {
     value: 20,
     unit: 'count',

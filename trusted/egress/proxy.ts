@@ -160,14 +160,22 @@ function boundedServer(listener: (request: IncomingMessage, response: ServerResp
   // Node starts its watch over slow heads when a server listens, which this one never does [R45].
   server.emit('listening');
   server.on('checkContinue', listener);
-  server.on('clientError', (_, socket) => {
+  server.on('clientError', (error, socket) => {
     // A request that the parser does not take gets no second reading.
-    if (socket.writable)
-      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
-    else socket.destroy();
+    if (!socket.writable) return void socket.destroy();
+    socket.end(`HTTP/1.1 ${statusOf(error)}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    // An agent may keep its half open for as long as it likes.
+    setTimeout(() => socket.destroy(), limits.refusedLinger.value).unref();
   });
   return server;
 }
+
+const statusOf = (error: Error): string =>
+  'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
+    ? '431 Request Header Fields Too Large'
+    : 'code' in error && error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? '408 Request Timeout'
+      : '400 Bad Request';
 
 function responseOn(request: IncomingMessage, socket: Duplex): ServerResponse {
   const response = new ServerResponse(request);

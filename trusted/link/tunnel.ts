@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
+import { limits } from '../../pure/contracts/index.ts';
 import { resetStream } from './reset.ts';
 
 /**
@@ -27,6 +28,14 @@ export class Tunnel extends Duplex {
       // An end in order has been read by then; whatever is missing now does not come any more.
       if (!this.#ended || !this.writableFinished) this.destroy();
     });
+  }
+
+  /** What Node's HTTP server calls after a last answer: an agent may keep its half open for as long as it likes. */
+  destroySoon(): void {
+    this.end();
+    const timer = setTimeout(() => this.destroy(), limits.refusedLinger.value);
+    timer.unref();
+    this.once('close', () => clearTimeout(timer));
   }
 
   override _read(): void {
