@@ -14,7 +14,9 @@ const report = await describe(files);
 
 // 1. Staged changes: this file is written to a copy; the person decides at the end whether it comes out.
 await writeFile(join(root, 'GLOVEBOX-REPORT.md'), report);
-console.log(`read ${files.length} files and wrote GLOVEBOX-REPORT.md (staged: your folder is untouched until you apply it)`);
+console.log(
+  `read ${files.length} files and wrote GLOVEBOX-REPORT.md (staged: your folder is untouched until you apply it)`,
+);
 
 // 2. The network: there is none. The one proxy knows its allow-list, and this host is not on it.
 console.log(`asked for https://example.com through the only door: ${await tryHost('example.com')}`);

@@ -344,7 +344,11 @@ function auditReader(ground: Ground): AuditReader {
   return {
     query: async ({ session, limit }) => {
       // A person who asks for a few records means the newest ones.
-      const found = await query(store.audit, { ...(session === undefined ? {} : { session }), limit, newest: true });
+      const found = await query(store.audit, {
+        ...(session === undefined ? {} : { session }),
+        limit,
+        newest: true,
+      });
       return found.map((one) => ({ ...one }));
     },
     export: async function* (session) {

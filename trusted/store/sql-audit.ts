@@ -78,7 +78,10 @@ export class SqlAuditStore implements AuditStore {
       .where('seq', '>', query.afterSeq ?? 0);
     if (query.session !== undefined) select = select.where('session', '=', query.session);
     const newest = query.newest === true;
-    const rows = await select.orderBy('seq', newest ? 'desc' : 'asc').limit(query.limit).execute();
+    const rows = await select
+      .orderBy('seq', newest ? 'desc' : 'asc')
+      .limit(query.limit)
+      .execute();
     return (newest ? rows.reverse() : rows).map(chainedOf);
   }
 

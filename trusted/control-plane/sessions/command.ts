@@ -100,7 +100,10 @@ async function notRunnable(
   const found = await stat(path).catch(() => null);
   if (found === null) return absent(`there is no ${path}`, 'Check its spelling.');
   const [detail, todo] = found.isFile()
-    ? [`${path} is not marked as a program that you may run`, `Run: chmod +x ${path}; or name its interpreter first.`]
+    ? [
+        `${path} is not marked as a program that you may run`,
+        `Run: chmod +x ${path}; or name its interpreter first.`,
+      ]
     : [`${path} is not a file`, 'Name the program itself.'];
   return new GloveboxError('GB_COMMAND_NOT_EXECUTABLE', { command, detail, todo });
 }

@@ -94,7 +94,9 @@ function neededSecrets(
 ): SessionPlan['neededSecrets'] {
   const own = preset?.secret ?? null;
   const named = Object.entries(request.env).flatMap(([variable, value]) =>
-    value.startsWith('secret:') ? [{ name: value.slice('secret:'.length), detail: `${variable} names it.` }] : [],
+    value.startsWith('secret:')
+      ? [{ name: value.slice('secret:'.length), detail: `${variable} names it.` }]
+      : [],
   );
   return [
     ...(own !== null && bound.includes(own.name) ? [{ name: own.name, detail: `It is ${own.title}.` }] : []),
