@@ -9,8 +9,9 @@ import {
   mkdirSync,
   mkdtempSync,
   rmSync,
+  readFileSync,
 } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asSandboxId, encodeId, tiers } from '../../pure/contracts/index.ts';
 import type {
@@ -184,7 +185,9 @@ export class World {
 
 /** runsc as the set-up leaves it. A test run without it fails rather than passing for nothing. */
 export function findRunsc(): string {
-  const path = join(homedir(), '.cache/glovebox/tools/runsc/20260518063529-209a0ce076a1/runsc');
+  const path = (
+    JSON.parse(readFileSync(new URL('../../dist/tools.json', import.meta.url), 'utf8')) as { runsc: string }
+  ).runsc;
   if (!existsSync(path)) throw new Error(`no runsc at ${path}: run the set-up first`);
   return path;
 }

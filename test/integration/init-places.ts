@@ -1,13 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { commandFor, InitPeer, type Place } from './init-link-peer.ts';
 
 const runsc =
   process.env['GLOVEBOX_TEST_RUNSC'] ??
-  join(homedir(), '.cache/glovebox/tools/runsc/20260518063529-209a0ce076a1/runsc');
+  (JSON.parse(readFileSync(new URL('../../dist/tools.json', import.meta.url), 'utf8')) as { runsc: string })
+    .runsc;
 const root = resolve(import.meta.dirname, '../..');
 
 /** What a test of init has to hand, in one place. */

@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   BasicConstraintsExtension,
@@ -118,7 +119,12 @@ export const newMessageId = (): string => encodeId(randomBytes(16));
 export const identityFor = (workload: Workload): Identity =>
   identityOf(spiffeId(defaultTrustDomain, workload));
 
-export const natsServerPath = join(homedir(), '.cache/glovebox/tools/nats-server/2.15.2/nats-server');
+/** Where the set-up found or built it. */
+export const natsServerPath = (
+  JSON.parse(readFileSync(new URL('../../dist/tools.json', import.meta.url), 'utf8')) as {
+    natsServer: string;
+  }
+).natsServer;
 
 export interface TestBus {
   readonly ca: TestCa;

@@ -10,12 +10,14 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { findPlatform, reapProbes } from './platform.ts';
 
-const real = join(homedir(), '.cache/glovebox/tools/runsc/20260518063529-209a0ce076a1/runsc');
+const real = (
+  JSON.parse(readFileSync(new URL('../../../dist/tools.json', import.meta.url), 'utf8')) as { runsc: string }
+).runsc;
 if (!existsSync(real)) throw new Error(`no runsc at ${real}: run the set-up first`);
 const init = join(import.meta.dirname, '../../../dist/init');
 const root = mkdtempSync(join(tmpdir(), 'gb-platform-'));
