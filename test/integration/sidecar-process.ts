@@ -164,7 +164,9 @@ export class TestSidecar {
     const { tools = { allow: [], ask: [] }, terminal = false, ...rest } = more;
     // In a network of its own: each session has the same two loopback ports.
     const apart = process.getuid?.() === 0 ? ['-n'] : ['-Urn'];
-    this.init = spawn('unshare', [...apart, '--', initBinary()], {
+    // gVisor raises a sandbox's loopback; a new network namespace of Linux has it down.
+    const raised = 'ip link set lo up && exec "$0"';
+    this.init = spawn('unshare', [...apart, '--', 'sh', '-c', raised, initBinary()], {
       stdio: ['ignore', 'inherit', 'pipe', 'pipe'],
     });
     this.init.stderr?.resume();
