@@ -142,6 +142,22 @@ describe('the registry', () => {
     }
   });
 
+  it('[R8] nobody publishes below a subject that somebody subscribes to with a `*` at its end', () => {
+    const provider: Workload = { kind: 'provider', domain: 'graph', name: 'one' };
+    // What the server permits, as its model test shows; and why nothing ever comes of it.
+    expect(maySubscribe(provider, 'gb.provider.graph.read.>', 'graph')).toBe(true);
+    expect(maySubscribe(provider, 'gb.provider.graph.>', 'graph')).toBe(false);
+    fc.assert(
+      fc.property(workload, workload, (subscriber, publisher) => {
+        for (const theirs of patternsOf(permissionsFor(subscriber).subscribe.allow)) {
+          if (!theirs.endsWith('.*')) continue;
+          for (const given of permissionsFor(publisher).publish.allow)
+            expect(overlaps(`${theirs}.>`, given)).toBe(false);
+        }
+      }),
+    );
+  });
+
   it('each grant lies within its subject', () => {
     for (const entry of Object.values(subjects)) {
       const wide = entry.pattern.replace(/\{\w+\}/g, '*');

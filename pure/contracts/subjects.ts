@@ -173,12 +173,19 @@ export function mayPublish(identity: Workload, subject: string): boolean {
   );
 }
 
+/**
+ * The registry's own answer to "may it subscribe to that?". The server compares a subscription's tokens with the
+ * permission's as text, so a permission that ends with `*` takes in a subscription that ends with `>`: deeper subjects
+ * than the permission's. Hence nobody may publish below a subject that somebody subscribes to with a `*` at the end,
+ * which the registry's test holds (R8).
+ */
 export function maySubscribe(identity: Workload, pattern: string, queue?: string): boolean {
   const { allow, deny } = permissionsFor(identity).subscribe;
   if (deny.some((denied) => matches(denied, pattern))) return false;
   return allow.some((entry) => {
     const [allowed = '', group] = entry.split(' ');
-    return matches(allowed, pattern) && (group === undefined || group === queue);
+    const asText = allowed.endsWith('.*') ? pattern.replace(/\.>$/, '.*') : pattern;
+    return matches(allowed, asText) && (group === undefined || group === queue);
   });
 }
 
