@@ -44,7 +44,7 @@ const all = [
   ...(Object.entries(workloadRoutes) as [string, Route][]),
   ...(Object.entries(secretRoutes) as [string, Route][]),
 ];
-const nothing = { params: {}, query: {}, body: {} };
+const nothing = { params: {}, query: {}, body: {}, headers: {} };
 const refused = (name: string, route: Route, caller: PeerCaller, parts: object): string | null => {
   try {
     guard(name, route, caller, { ...nothing, ...parts });
@@ -69,17 +69,38 @@ describe('the guard of every route', () => {
 
   const own = all.filter(([, route]) => route.owner === 'caller-session');
   test.each(own)('[R2] %s: a session named anywhere must be the caller’s own', (name, route) => {
-    for (const place of ['params', 'query', 'body'] as const) {
+    for (const place of ['params', 'query', 'body', 'headers'] as const) {
       for (const key of ['session', 'sessionId', 'session_id', 'SESSION']) {
         expect(refused(name, route, sidecar, { [place]: { [key]: alice } }), `${place}.${key}`).toBeNull();
         expect(refused(name, route, sidecar, { [place]: { [key]: bob } }), `${place}.${key}`).toBe(
           'GB_CALLER_MISMATCH',
         );
+        if (place === 'headers') continue;
         expect(refused(name, route, sidecar, { [place]: { deeper: [{ [key]: bob }] } })).toBe(
           'GB_CALLER_MISMATCH',
         );
       }
     }
+  });
+
+  test.each(own)('[R2] %s: nor may a header name another', (name, route) => {
+    for (const header of [
+      'session',
+      'Session-Id',
+      'X-Session-ID',
+      'x-glovebox-session',
+      'Glovebox-Session-Id',
+    ]) {
+      expect(refused(name, route, sidecar, { headers: { [header]: alice } }), header).toBeNull();
+      expect(refused(name, route, sidecar, { headers: { [header]: bob } }), header).toBe(
+        'GB_CALLER_MISMATCH',
+      );
+      expect(refused(name, route, sidecar, { headers: { [header]: [alice, bob] } })).toBe(
+        'GB_CALLER_MISMATCH',
+      );
+    }
+    // The session of another protocol is not ours.
+    expect(refused(name, route, sidecar, { headers: { 'mcp-session-id': bob } })).toBeNull();
   });
 
   test.each(own)('[R2] %s: what is no session id is nobody’s own', (name, route) => {

@@ -124,7 +124,8 @@ function addRoutes<R extends Record<string, Route>>(
         const caller = callerOf(request.raw.socket as TLSSocket, options);
         options.rate.count(callerName(caller));
         try {
-          guard(name, route, caller, { params: request.params, query: request.query, body: request.body });
+          const { params, query, body, headers } = request;
+          guard(name, route, caller, { params, query, body, headers });
         } catch (error) {
           const refusal = catalogued(error);
           options.onRefused(caller, name, refusal);

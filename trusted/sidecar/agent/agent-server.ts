@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { z } from 'zod';
 import {
   agentRoutes,
   asGloveboxError,
@@ -8,8 +9,10 @@ import {
   parseUntrusted,
   untrusted,
   type LinkCaller,
+  type Route,
   type Untrusted,
 } from '../../../pure/contracts/index.ts';
+import { foreignSession } from '../../workload-http/index.ts';
 import type { AgentApi } from './agent-api.ts';
 
 /** The MCP endpoint, made when it is first asked for. */
@@ -93,6 +96,7 @@ export class AgentServer {
       const params =
         'params' in route ? parseUntrusted(route.params, untrusted(found.params), 'The path') : {};
       const body = 'body' in route ? await readJson(request) : untrusted(undefined);
+      refuseForeign(this.#options.caller, route, request, body);
       const result = await this.#options.api.handlers[found.name](this.#options.caller, { params, body });
       send(response, 200, result);
     } catch (error) {
@@ -156,6 +160,20 @@ function findRoute(method: string, pathname: string): Found {
   throw new GloveboxError('GB_NOT_FOUND', {
     what: 'such operation',
     detail: 'the agent API has no such path',
+  });
+}
+
+/** Who asks is the link; a session that the request names all the same has to be its own (R2). */
+function refuseForeign(caller: LinkCaller, route: Route, request: IncomingMessage, body: Untrusted): void {
+  const { searchParams } = new URL(request.url ?? '/', 'http://link');
+  const query = [...searchParams].map(([key, value]) => ({ [key]: value }));
+  // A tool's arguments are the tool's, whatever their names are.
+  const named = route.body instanceof z.ZodRecord ? undefined : body;
+  const foreign = foreignSession({ query, body: named, headers: request.headers }, caller.sessionId);
+  if (foreign === undefined) return;
+  throw new GloveboxError('GB_CALLER_MISMATCH', {
+    named: foreign,
+    caller: `the sandbox of session ${caller.sessionId}`,
   });
 }
 
