@@ -11,6 +11,8 @@ import {
   type AuditRecord,
 } from '../../pure/contracts/index.ts';
 import { purposes, TokenVerifier, type Purpose } from '../tokens/index.ts';
+import type { McpEndpoint } from './agent/agent-server.ts';
+import { createMcpEndpoint, type McpApi } from './agent/mcp-endpoint.ts';
 import { OperationTrail } from './operation-trail.ts';
 import type { Runtime } from './runtime.ts';
 import { Turns } from './turns.ts';
@@ -115,3 +117,17 @@ export async function testSigner(): Promise<TestSigner> {
     },
   };
 }
+
+/** The product's MCP endpoint over tools of a test's own. */
+export const mcpEndpointOver = (
+  tools: ReturnType<McpApi['permitted']>,
+  callTool: McpApi['callTool'],
+): McpEndpoint =>
+  createMcpEndpoint(
+    {
+      permitted: () => tools,
+      callTool,
+      requestPermission: () => Promise.reject(new Error('no permissions in this test')),
+    },
+    () => undefined,
+  );

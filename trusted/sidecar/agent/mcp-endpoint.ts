@@ -11,8 +11,11 @@ interface ToolAnswer {
   isError?: boolean;
 }
 
+/** What the endpoint needs of the agent API. */
+export type McpApi = Pick<AgentApi, 'permitted' | 'callTool' | 'requestPermission'>;
+
 /** MCP over Streamable HTTP, stateless: one server for each request, of the tools that the policy permits at that moment. */
-export function createMcpEndpoint(api: AgentApi, onError: (error: unknown) => void): McpEndpoint {
+export function createMcpEndpoint(api: McpApi, onError: (error: unknown) => void): McpEndpoint {
   const handler = createMcpHandler(() => serverOf(api, onError), {
     maxRequestBodySize: limits.operationBody.value,
     onerror: onError,
@@ -21,10 +24,12 @@ export function createMcpEndpoint(api: AgentApi, onError: (error: unknown) => vo
   return (request, response) => node(request as Parameters<typeof node>[0], response);
 }
 
-function serverOf(api: AgentApi, onError: (error: unknown) => void): McpServer {
+function serverOf(api: McpApi, onError: (error: unknown) => void): McpServer {
   const server = new McpServer(
     { name: 'glovebox', version: '1.0.0' },
     {
+      // A session keeps the tools that it began with, and no stream is held open to say otherwise.
+      capabilities: { tools: { listChanged: false } },
       instructions:
         'Tools outside the sandbox. A call that needs consent fails with GB_CONSENT_REQUIRED and names its scope: ask with request_permission, then call again.',
     },
