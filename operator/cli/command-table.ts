@@ -146,6 +146,17 @@ export const commands: readonly CommandEntry[] = [
     run: async ([what, file], options) => (await import('./commands/audit.ts')).audit(what, file, options),
   },
   {
+    usage: 'policy <what> [session]',
+    description:
+      'show a running session’s policy, or set its next generation (default: the newest session of this folder)',
+    options: [['--policy <file>', 'set: the policy document']],
+    examples: [
+      'glovebox policy show calm-fox > policy.yaml',
+      'glovebox policy set calm-fox --policy policy.yaml',
+    ],
+    run: async ([what = '', id], options) => (await import('./commands/policy.ts')).policy(what, id, options),
+  },
+  {
     usage: 'secret <what> [name]',
     description: 'set, list or rm: secrets that the gateway puts in, and the agent never sees',
     options: [],

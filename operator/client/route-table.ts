@@ -25,6 +25,7 @@ export const routeTable: RouteTable = {
   getSandboxLogs: { method: 'GET', path: '/v1/sessions/:id/logs' },
   listSandboxPolicies: { method: 'GET', path: '/v1/policies' },
   getSandboxPolicy: { method: 'GET', path: '/v1/sessions/:id/policy' },
+  updateSandboxPolicy: { method: 'PUT', path: '/v1/sessions/:id/policy' },
   getSandboxPolicyStatus: { method: 'GET', path: '/v1/sessions/:id/policy-status' },
   listChanges: { method: 'GET', path: '/v1/sessions/:id/changes' },
   diffChanges: { method: 'GET', path: '/v1/sessions/:id/changes/diff' },

@@ -1,4 +1,5 @@
 export { compileSession, type CompiledSession, type CompileInput } from './session-policy.ts';
+export { verdictOfScope } from './scope-verdict.ts';
 export { assertFloor } from './oci-floor.ts';
 export { compileOciSpec, privateIds } from './oci-spec.ts';
 export { foldersPath, providerPath } from './oci-spec-types.ts';

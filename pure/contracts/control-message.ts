@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sidecarPolicy } from './sidecar-channel.ts';
 
 /** Signed by the control plane for one session and sequence (JWS), on `gb.session.<id>.control`; a sidecar drops all others (R9). */
 export const controlMessage = z.discriminatedUnion('type', [
@@ -32,6 +33,14 @@ export const controlMessage = z.discriminatedUnion('type', [
     iat: z.int(),
     type: z.literal('grant-revoked'),
     grant_id: z.string(),
+  }),
+  /** The whole of a session's policy, in place of the one before: never a part of it. */
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('policy'),
+    policy: sidecarPolicy,
   }),
 ]);
 export type ControlMessage = z.infer<typeof controlMessage>;

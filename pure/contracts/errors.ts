@@ -186,12 +186,26 @@ export const errorCatalogue = {
     why: 'The policy decided so; rule: {rule}.',
     todo: '{todo}',
   },
+  GB_POLICY_FIXED: {
+    status: 409,
+    exit: 65,
+    what: 'The policy was not changed: it differs in {keys}.',
+    why: 'These hold from a session’s start to its end; a running session takes new tools, egress rules and scopes only.',
+    todo: 'Leave these as `glovebox policy show` says them, or start a new session with this policy.',
+  },
   GB_POLICY_INVALID: {
     status: 400,
     exit: 65,
     what: '{file}:{line}:{column}: {detail}',
     why: 'A policy is read whole or not at all.',
     todo: '{todo}',
+  },
+  GB_POLICY_PENDING: {
+    status: 504,
+    exit: 75,
+    what: 'The policy is stored as generation {generation}, and the session does not apply it yet.',
+    why: '{detail}',
+    todo: 'Look at `glovebox policy show`; `glovebox stop` ends the session if the old policy must not hold.',
   },
   GB_SANDBOX_START: {
     status: 500,

@@ -386,6 +386,20 @@ export const limits = {
     bounds: 'how long a provider takes from its sandbox\u2019s start to its program\u2019s',
     reached: 'it is ended and started again',
   },
+  policyApply: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a change of policy waits for the sidecar to apply it',
+    reached: 'GB_POLICY_PENDING',
+  },
+  policyChange: {
+    value: 524_288,
+    unit: 'bytes',
+    owner: 'control-plane',
+    bounds: 'a compiled policy that is sent to a running session',
+    reached: 'GB_LIMIT_REACHED',
+  },
   policyFile: {
     value: 262_144,
     unit: 'bytes',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { consentMode, consentQuestion } from './consent.ts';
-import { createSessionRequest, sessionView } from './session.ts';
+import { createSessionRequest, policyText, sessionView } from './session.ts';
 import { defineRoutes } from './route.ts';
 
 /** The operator API, on a Unix socket in a folder of mode 0700: who can connect is the person (R39). OpenAPI is made from this. */
@@ -134,6 +134,15 @@ export const operatorRoutes = defineRoutes({
     ...personOfSession,
     params: idParam,
     response: z.object({ generation: z.int(), document: z.record(z.string(), z.unknown()) }),
+  },
+  /** The next generation of a running session's policy; answered when its sidecar applies it. */
+  updateSandboxPolicy: {
+    method: 'PUT',
+    path: '/v1/sessions/:id/policy',
+    ...personOfSession,
+    params: idParam,
+    body: policyText,
+    response: policyStatus,
   },
   getSandboxPolicyStatus: {
     method: 'GET',

@@ -10,13 +10,16 @@ export const sessionName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'a name is lower-case letters, digits and dashes');
 
+/** The text of a policy document and the name to show in its errors. */
+export const policyText = z.strictObject({ text: z.string().max(262144), file: z.string().max(4096) });
+
 export const createSessionRequest = z.strictObject({
   command: z.array(z.string().max(131072)).max(4096),
   workspace: z.string().min(1).max(4096),
   name: sessionName.optional(),
   preset: z.string().max(32).optional(),
   /** The text of a policy document and the name to show in its errors. Replaces the preset's policy. */
-  policy: z.strictObject({ text: z.string().max(262144), file: z.string().max(4096) }).optional(),
+  policy: policyText.optional(),
   tier: z.enum(tierNames as [string, ...string[]]).optional(),
   ttlSeconds: z
     .int()

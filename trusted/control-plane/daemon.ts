@@ -124,7 +124,12 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const consents = await consentService(ground, control, events);
   undo.push(() => consents.close());
   const workloadApi = await ground.serveWorkloads(
-    workloadHandlers({ authority: ground.authority, sessions: store.sessions, consents }),
+    workloadHandlers({
+      authority: ground.authority,
+      sessions: store.sessions,
+      consents,
+      policyApplied: async (session, generation) => await sessions.policyApplied(session, generation),
+    }),
   );
   const [secrets] = await Promise.all([
     startSecrets(ground, programs, workloadApi),
@@ -134,8 +139,9 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const pool = await sidecarPool(ground, options, workloadApi, secrets);
   undo.push(async () => await pool.close());
   ground.onBusRestart = () => pool.renew();
-  const sessions = new SessionService({
+  const sessions: SessionService = new SessionService({
     store,
+    narrow: async (session, leavesToPerson) => await consents.narrow(session, leavesToPerson),
     pool,
     sandboxes: sandboxesOf(driver, folder.sessions, note),
     control,

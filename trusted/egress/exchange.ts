@@ -11,6 +11,7 @@ import {
 import { EchoGuard } from './echo-guard.ts';
 import { pairsOf, requestHeaders, responseHeaders } from './headers.ts';
 import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
+import { RequestsUnderWay, type UnderWay } from './under-way.ts';
 import { AddressRefused, upstreamError, type Upstreams } from './upstream.ts';
 
 /** Where the agent's connection leads: from its CONNECT and TLS handshake, or from an absolute-form target. */
@@ -33,10 +34,21 @@ interface Permitted<I> {
 export class Exchange<S extends EgressStamp, I extends EgressIntent> {
   readonly #options: EgressOptions<S, I>;
   readonly #upstreams: Upstreams;
+  readonly #underWay: RequestsUnderWay;
 
   constructor(options: EgressOptions<S, I>, upstreams: Upstreams) {
     this.#options = options;
     this.#upstreams = upstreams;
+    this.#underWay = new RequestsUnderWay(options.policy);
+  }
+
+  /** The policy has changed: what it refuses now ends now, streams and sockets that live long above all. */
+  recheck(): void {
+    for (const { question, rule } of this.#underWay.recheck()) {
+      const place = { ...question, host: question.connectHost, port: question.connectPort };
+      const record = this.#record(this.#options.stamp(), question, place);
+      this.#options.audit.event({ ...record, decision: 'deny', rule, detail: 'cut: the policy was changed' });
+    }
   }
 
   async serve(
@@ -45,8 +57,9 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     destination: Destination,
     target: string,
   ): Promise<void> {
+    const begun = this.#begin(request, response, destination, target);
     try {
-      const permitted = await this.#permit(request, destination, target);
+      const permitted = await this.#permit(request, destination, begun);
       if (request.headers.expect !== undefined) response.writeContinue();
       const outgoing = this.#open(request, destination, permitted, false);
       this.#carry(request, response, outgoing, destination, permitted);
@@ -63,8 +76,10 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     head: Buffer,
     destination: Destination,
   ): Promise<void> {
+    const begun = this.#begin(request, response, destination, request.url ?? '/');
+    socket.once('close', () => this.#underWay.over(begun));
     try {
-      const permitted = await this.#permit(request, destination, request.url ?? '/');
+      const permitted = await this.#permit(request, destination, begun);
       const outgoing = this.#open(request, destination, permitted, true);
       outgoing.on('error', (error) => {
         void this.#finish(permitted, 'error', error.message);
@@ -95,8 +110,12 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     }
   }
 
-  async #permit(request: IncomingMessage, destination: Destination, target: string): Promise<Permitted<I>> {
-    const stamp = this.#options.stamp();
+  #begin(
+    request: IncomingMessage,
+    response: ServerResponse,
+    destination: Destination,
+    target: string,
+  ): UnderWay {
     const question: EgressRequest = {
       scheme: destination.scheme,
       connectHost: destination.host,
@@ -106,6 +125,16 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       target,
       headers: pairsOf(request.rawHeaders),
     };
+    const { socket } = request;
+    const begun = this.#underWay.begin(question, () => socket.destroy());
+    // An upgrade's response is over when its socket begins; that one is over with its socket.
+    if (request.headers.upgrade === undefined) response.once('close', () => this.#underWay.over(begun));
+    return begun;
+  }
+
+  async #permit(request: IncomingMessage, destination: Destination, begun: UnderWay): Promise<Permitted<I>> {
+    const stamp = this.#options.stamp();
+    const { question } = begun;
     if (request.httpVersion === '1.0' && request.headers['transfer-encoding'] !== undefined) {
       throw new GloveboxError('GB_INPUT_INVALID', {
         what: 'The request',
@@ -116,8 +145,17 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     const decision = decide(egress, placeholders, question);
     const record = this.#record(stamp, question, destination);
     if (decision.decision === 'deny') return this.#deny(record, question, destination, decision);
+    begun.decided = decision.decision;
     const allowed = decision.decision === 'ask' ? await this.#consented(record, stamp, decision) : decision;
-    return this.#recorded(record, stamp, allowed);
+    const permitted = await this.#recorded(record, stamp, allowed);
+    if (!begun.cut) return permitted;
+    await this.#finish(permitted, 'error', 'the policy was changed before anything was sent');
+    throw new GloveboxError('GB_EGRESS_DENIED', {
+      target: record.target,
+      detail: 'the policy was changed meanwhile',
+      rule: 'egress.changed',
+      todo: 'Ask the person to add an egress rule to the policy.',
+    });
   }
 
   #record(

@@ -11,6 +11,8 @@ import { createUpstreams } from './upstream.ts';
 /** The one way out of a sandbox. `handle` takes each connection that an agent makes to the proxy's address. */
 export interface EgressProxy {
   handle(connection: Duplex): void;
+  /** After a change of policy: what is under way and not permitted any more is cut. */
+  recheck(): void;
   close(): void;
 }
 
@@ -130,6 +132,10 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
       connection.once('close', () => connections.delete(connection));
       connection.on('error', () => connection.destroy());
       outer.emit('connection', connection);
+    },
+    recheck: () => {
+      upstreams.renew();
+      exchange.recheck();
     },
     close: () => {
       for (const connection of connections) connection.destroy();

@@ -13,6 +13,8 @@ import { addressAllowed, type CompiledRule } from '../../pure/egress/index.ts';
 /** Connections to upstreams, kept for each rule: never shared between rules or sessions. */
 export interface Upstreams {
   open(rule: CompiledRule, target: Target, headers: readonly string[], method: string): ClientRequest;
+  /** After a change of policy: no connection that an earlier rule opened, by its addresses and authorities, serves a later one. */
+  renew(): void;
   close(): void;
 }
 
@@ -25,9 +27,10 @@ export interface Target {
 const keep = { keepAlive: true, maxSockets: 64, maxFreeSockets: 8, scheduling: 'lifo' } as const;
 
 export function createUpstreams(resolve: (host: string) => Promise<readonly string[]>): Upstreams {
-  const agents = new Map<string, HttpAgent | HttpsAgent>();
+  // By the rule itself: the next generation of a policy has rules of the same names.
+  const agents = new Map<CompiledRule, HttpAgent | HttpsAgent>();
   const agentOf = (rule: CompiledRule): HttpAgent | HttpsAgent => {
-    let agent = agents.get(rule.id);
+    let agent = agents.get(rule);
     if (agent === undefined) {
       const ca = rule.caPem === undefined ? undefined : [...rootCertificates, rule.caPem];
       agent = rule.plaintext
@@ -38,7 +41,7 @@ export function createUpstreams(resolve: (host: string) => Promise<readonly stri
             ALPNProtocols: ['http/1.1'],
             ...(ca === undefined ? {} : { ca }),
           });
-      agents.set(rule.id, agent);
+      agents.set(rule, agent);
     }
     return agent;
   };
@@ -57,10 +60,22 @@ export function createUpstreams(resolve: (host: string) => Promise<readonly stri
       };
       return rule.plaintext ? httpRequest(options) : httpsRequest({ ...options, servername: target.host });
     },
+    renew: () => {
+      const before = [...agents.values()];
+      agents.clear();
+      for (const agent of before) closeIdle(agent);
+    },
     close: () => {
       for (const agent of agents.values()) agent.destroy();
     },
   };
+}
+
+/** What is in use serves its request to the end and is not kept. */
+function closeIdle(agent: HttpAgent | HttpsAgent): void {
+  for (const sockets of Object.values(agent.freeSockets))
+    for (const socket of sockets ?? []) socket.destroy();
+  agent.maxFreeSockets = 0;
 }
 
 /**

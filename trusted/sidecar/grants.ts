@@ -53,6 +53,11 @@ export class Grants {
     if (index !== -1) this.#grants.splice(index, 1);
   }
 
+  /** After a change of policy: what is not covered any more is void. */
+  keepOnly(covered: (scope: string) => boolean): void {
+    this.#grants.splice(0, this.#grants.length, ...this.#grants.filter(({ scope }) => covered(scope)));
+  }
+
   /** One for the session first: it is not used up. */
   #find(user: UserId, scope: string, argsHash: string, takesIn = scopeMatches): Grant | undefined {
     const good = this.#grants.filter(

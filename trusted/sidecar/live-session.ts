@@ -4,6 +4,7 @@ import {
   type ControlMessage,
   type EndReason,
   type SidecarActivate,
+  type SidecarPolicy,
 } from '../../pure/contracts/index.ts';
 import { LinkServer, type LinkEnd, type LinkEvent } from '../link/index.ts';
 import { AgentApi } from './agent/agent-api.ts';
@@ -11,7 +12,7 @@ import { AgentServer } from './agent/agent-server.ts';
 import { linkCaller } from './agent/caller.ts';
 import { openEgress } from './egress-out.ts';
 import { Grants } from './grants.ts';
-import { CedarEngine } from './operations/cedar-engine.ts';
+import { LivePolicy } from './live-policy.ts';
 import { Operations } from './operations/operations.ts';
 import { Permissions } from './operations/permissions.ts';
 import { OperationTrail } from './operation-trail.ts';
@@ -40,6 +41,8 @@ export class LiveSession {
   readonly #options: LiveSessionOptions;
   readonly #turns = new Turns();
   readonly #grants = new Grants(() => this.#turns.severalUsers);
+  readonly #policy: LivePolicy;
+  readonly #trail: OperationTrail;
   readonly #permissions: Permissions;
   readonly #agent: AgentServer;
   readonly #egress: ReturnType<typeof openEgress>;
@@ -53,14 +56,14 @@ export class LiveSession {
     this.#options = options;
     const { warm, activate, runtime, report, onError } = options;
     const { session, sandbox, self, trustDomain } = warm;
-    const { policy } = activate;
-    const engine = CedarEngine.prepare(policy.cedar, policy.generation, warm.cedar);
+    const policy = new LivePolicy(activate.policy, warm.cedar);
+    this.#policy = policy;
     const trail = new OperationTrail({ session, sandbox, store: warm.store, runtime });
-    const shared = { session, turns: this.#turns, grants: this.#grants, trail, tools: policy.tools, runtime };
-    const operations = new Operations({ ...shared, engine, provider: warm.provider });
+    this.#trail = trail;
+    const shared = { session, turns: this.#turns, grants: this.#grants, trail, policy, runtime };
+    const operations = new Operations({ ...shared, provider: warm.provider });
     this.#permissions = new Permissions({
       ...shared,
-      egress: policy.egress,
       sandbox,
       self,
       trustDomain,
@@ -126,8 +129,8 @@ export class LiveSession {
 
   /** What people see of it; decisions wait for nobody. */
   #reportPolicy(): void {
-    const { warm, activate, runtime } = this.#options;
-    warm.reportPolicyStatus(activate.policy.generation).catch((error: unknown) => {
+    const { warm, runtime } = this.#options;
+    warm.reportPolicyStatus(this.#policy.generation).catch((error: unknown) => {
       runtime.log(`the policy's generation was not reported: ${error instanceof Error ? error.message : ''}`);
     });
   }
@@ -161,7 +164,29 @@ export class LiveSession {
         return this.#permissions.heed(message);
       case 'grant-revoked':
         return this.#grants.revoke(message.grant_id);
+      case 'policy':
+        return this.#changePolicy(message.policy);
     }
+  }
+
+  /** In one step, then said. A policy that cannot be prepared ends the session: neither the old one nor none may hold (invariant 8). */
+  #changePolicy(next: SidecarPolicy): void {
+    try {
+      if (this.#policy.apply(next, this.#grants)) {
+        this.#egress.recheck();
+        void this.#trail.event({
+          stamp: this.#turns.stamp(),
+          operation: 'policy.applied',
+          argsHash: null,
+          decision: 'allow',
+          rule: `generation.${next.generation}`,
+        });
+      }
+    } catch (error) {
+      return this.#options.onError(error);
+    }
+    // Also where it is applied already: whoever says it again has not heard of it.
+    if (this.#started) this.#reportPolicy();
   }
 
   #tunnel(name: string, connection: Duplex): boolean {

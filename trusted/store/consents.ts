@@ -41,5 +41,6 @@ export interface GrantStore {
   redeem(jti: string, grant: Grant): Promise<boolean>;
   get(id: GrantId): Promise<Grant | undefined>;
   listOf(session: SessionId): Promise<readonly Grant[]>;
-  revokeOf(session: SessionId, at: string): Promise<number>;
+  /** All of the session's that are open, or of those only these. */
+  revokeOf(session: SessionId, at: string, only?: readonly GrantId[]): Promise<number>;
 }

@@ -157,11 +157,21 @@ const audit: Migration = {
   },
 };
 
+const policyWritten: Migration = {
+  async up(db) {
+    await db.schema
+      .alterTable('sessions')
+      .addColumn('policy_written', 'integer', (c) => c.notNull().defaultTo(1))
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
   '0002-identity': identity,
   '0003-audit': audit,
+  '0004-policy-written': policyWritten,
 };
 
 export async function migrate(db: Kysely<Tables>): Promise<void> {

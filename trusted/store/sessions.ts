@@ -9,7 +9,7 @@ import type {
 } from '../../pure/contracts/index.ts';
 import type { SessionLife } from '../../pure/session/index.ts';
 
-/** What a session was made from: written once. Times are ISO 8601. */
+/** What a session was made from: written once, but for what `writePolicy` changes. Times are ISO 8601. */
 export interface SessionOrigin {
   readonly id: SessionId;
   readonly sandboxId: SandboxId;
@@ -33,6 +33,9 @@ export interface SessionFindings {
   readonly changes: ChangeState;
   readonly weakened: readonly string[];
   readonly limits: SessionView['limits'];
+  /** The generation of the newest policy that was written. */
+  readonly policyWritten: number;
+  /** The generation that its sidecar reported to apply; 0: none yet. */
   readonly policyGeneration: number;
   readonly turnId: TurnId | null;
 }
@@ -49,7 +52,9 @@ export interface SessionStore {
   countOpen(): Promise<number>;
   /** Written only if the state is still `from`: two writers cannot both move a session. */
   move(id: SessionId, from: SessionLife['state'], life: SessionLife): Promise<boolean>;
-  note(id: SessionId, findings: Partial<SessionFindings>): Promise<void>;
+  note(id: SessionId, findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void>;
+  /** The next generation of its policy, written only if the newest is still `from`: two writers cannot both be the next. */
+  writePolicy(id: SessionId, from: number, next: Pick<SessionOrigin, 'policy' | 'secrets'>): Promise<boolean>;
   /** The next sequence number of signed control messages, never given out twice, also after a restart (R9). */
   nextControlSequence(id: SessionId): Promise<number>;
 }

@@ -149,14 +149,15 @@ export class SqlGrantStore implements GrantStore {
     return rows.map(grantOf);
   }
 
-  async revokeOf(session: SessionId, at: string): Promise<number> {
-    const result = await this.#db
+  async revokeOf(session: SessionId, at: string, only?: readonly GrantId[]): Promise<number> {
+    if (only?.length === 0) return 0;
+    let query = this.#db
       .updateTable('grants')
       .set({ revoked_at: at })
       .where('session_id', '=', session)
-      .where('revoked_at', 'is', null)
-      .executeTakeFirst();
-    return Number(result.numUpdatedRows);
+      .where('revoked_at', 'is', null);
+    if (only !== undefined) query = query.where('id', 'in', [...only]);
+    return Number((await query.executeTakeFirst()).numUpdatedRows);
   }
 }
 

@@ -101,7 +101,7 @@ export class SqlSessionStore implements SessionStore {
     return result.numUpdatedRows === 1n;
   }
 
-  async note(id: SessionId, findings: Partial<SessionFindings>): Promise<void> {
+  async note(id: SessionId, findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void> {
     const set = {
       ...(findings.changes === undefined ? {} : { changes: findings.changes }),
       ...(findings.weakened === undefined ? {} : { weakened: JSON.stringify(findings.weakened) }),
@@ -111,6 +111,21 @@ export class SqlSessionStore implements SessionStore {
     };
     if (Object.keys(set).length === 0) return;
     await this.#db.updateTable('sessions').set(set).where('id', '=', id).execute();
+  }
+
+  async writePolicy(
+    id: SessionId,
+    from: number,
+    next: Pick<SessionOrigin, 'policy' | 'secrets'>,
+  ): Promise<boolean> {
+    const result = await this.#db
+      .updateTable('sessions')
+      .set({ ...policyColumns(next), policy_written: from + 1 })
+      .where('id', '=', id)
+      .where('policy_written', '=', from)
+      .where('state', '!=', 'ended')
+      .executeTakeFirst();
+    return result.numUpdatedRows === 1n;
   }
 
   async nextControlSequence(id: SessionId): Promise<number> {
@@ -129,6 +144,7 @@ const freshFindings = {
   changes: 'none',
   weakened: '[]',
   limits: '[]',
+  policy_written: 1,
   policy_generation: 0,
   turn_id: null,
   control_sequence: 0,
@@ -147,8 +163,12 @@ const originColumns = (origin: SessionOrigin) => ({
   terminal: origin.terminal ? 1 : 0,
   created_at: origin.createdAt,
   expires_at: origin.expiresAt,
-  policy: JSON.stringify(origin.policy),
-  secrets: JSON.stringify(origin.secrets),
+  ...policyColumns(origin),
+});
+
+const policyColumns = ({ policy, secrets }: Pick<SessionOrigin, 'policy' | 'secrets'>) => ({
+  policy: JSON.stringify(policy),
+  secrets: JSON.stringify(secrets),
 });
 
 const lifeColumns = (life: SessionLife) => ({
@@ -194,6 +214,7 @@ function recordOf(row: Selectable<SessionTable>): SessionRecord {
       weakened: JSON.parse(row.weakened) as unknown,
       limits: JSON.parse(row.limits) as unknown,
     }),
+    policyWritten: row.policy_written,
     policyGeneration: row.policy_generation,
     turnId: row.turn_id === null ? null : asTurnId(row.turn_id),
   };

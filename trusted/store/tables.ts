@@ -29,6 +29,7 @@ export interface SessionTable {
   changes: string;
   weakened: string;
   limits: string;
+  policy_written: number;
   policy_generation: number;
   turn_id: string | null;
   control_sequence: number;

@@ -55,7 +55,7 @@ export function sessionRequest(
 const termName = (term: string | undefined): string =>
   term !== undefined && /^[A-Za-z0-9._+-]{1,64}$/.test(term) ? term : 'xterm-256color';
 
-function readPolicy(file: string): { text: string; file: string } {
+export function readPolicy(file: string): { text: string; file: string } {
   const refuse = (detail: string): GloveboxError =>
     new GloveboxError('GB_INPUT_INVALID', { what: `The policy file ${file}`, detail });
   const stat = statSync(file, { throwIfNoEntry: false });

@@ -202,6 +202,23 @@ export class ConsentService {
     });
   }
 
+  /** The policy changed: what it no longer leaves to a person is neither asked any more nor granted. */
+  async narrow(session: SessionId, leavesToPerson: (scope: string) => boolean): Promise<void> {
+    const { store, clock } = this.#options;
+    await this.#queue.run(session, async () => {
+      const over = (await store.grants.listOf(session)).filter(({ scope }) => !leavesToPerson(scope));
+      const at = new Date(clock.now()).toISOString();
+      await store.grants.revokeOf(
+        session,
+        at,
+        over.map(({ id }) => id),
+      );
+    });
+    for (const question of await store.consents.pendingOf(session)) {
+      if (!leavesToPerson(question.scope)) await this.#refuse(question, 'denied', null, 'policy-changed');
+    }
+  }
+
   /** After a restart: nobody waits for these any more. */
   async expireOverdue(): Promise<void> {
     const { store } = this.#options;
@@ -254,6 +271,7 @@ export class ConsentService {
     question: ConsentQuestion,
     state: 'denied' | 'expired',
     user: UserId | null,
+    why: string = state,
   ): Promise<ConsentQuestion> {
     const { store, control } = this.#options;
     if (!(await store.consents.answer(asConsentId(question.id), state))) throw answered(question);
@@ -264,7 +282,7 @@ export class ConsentService {
       answer: state,
       token: null,
     });
-    await this.#record(question, 'deny', `consent.${state}`, user);
+    await this.#record(question, 'deny', `consent.${why}`, user);
     return this.#answered({ ...question, state });
   }
 

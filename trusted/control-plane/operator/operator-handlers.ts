@@ -77,9 +77,11 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     }),
     listSandboxPolicies: async ({ query }) => (await sessions.records(query.all === 'true')).map(statusOf),
     getSandboxPolicy: async ({ session }) => ({
-      generation: policyGeneration,
+      generation: session.policyWritten,
       document: { ...session.policy },
     }),
+    updateSandboxPolicy: async ({ caller, session, body }) =>
+      statusOf(await sessions.changePolicy(session, body, caller.user)),
     getSandboxPolicyStatus: async ({ session }) => statusOf(session),
     listChanges: async ({ session }) => {
       if (session.changes !== 'kept' && session.state === 'ended') {
@@ -162,14 +164,11 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
   };
 }
 
-/** A session has the policy that it was created with. */
-const policyGeneration = 1;
-
 const statusOf = (session: SessionRecord): PolicyStatus => ({
   sessionId: session.id,
   name: session.name,
   state: session.state,
-  generation: policyGeneration,
+  generation: session.policyWritten,
   applied: session.policyGeneration,
 });
 

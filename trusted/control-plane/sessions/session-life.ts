@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { GloveboxError, type SessionView } from '../../../pure/contracts/index.ts';
 import { transition, type SessionEvent } from '../../../pure/session/index.ts';
 import type { SessionFindings, SessionRecord, SessionStore } from '../../store/index.ts';
@@ -9,6 +10,7 @@ export class SessionLifeWriter {
   readonly #onChange: (view: SessionView) => void;
   #record: SessionRecord;
   #attached = 0;
+  readonly #waiting = new Set<() => void>();
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(store: SessionStore, record: SessionRecord, onChange: (view: SessionView) => void) {
@@ -56,7 +58,50 @@ export class SessionLifeWriter {
     });
   }
 
-  async note(findings: Partial<SessionFindings>): Promise<void> {
+  /** Stored before anybody hears of it. */
+  async changePolicy(policy: SessionRecord['policy'], secrets: readonly string[]): Promise<void> {
+    await this.#inTurn(async () => {
+      const { id, policyWritten, state } = this.#record;
+      if (!(await this.#store.writePolicy(id, policyWritten, { policy, secrets }))) {
+        throw new GloveboxError('GB_SESSION_STATE', {
+          state,
+          operation: 'a change of its policy',
+          needed: 'running, and changed by one at a time',
+        });
+      }
+      this.#record = { ...this.#record, policy, secrets, policyWritten: policyWritten + 1 };
+    });
+  }
+
+  /** What its sidecar reports to apply. It cannot have applied what was never written, and it does not go back. */
+  async reportsPolicy(generation: number): Promise<void> {
+    if (generation > this.#record.policyWritten) {
+      throw new GloveboxError('GB_INPUT_INVALID', {
+        what: 'The report',
+        detail: `generation ${generation} was never written`,
+      });
+    }
+    if (generation > this.#record.policyGeneration) await this.note({ policyGeneration: generation });
+    for (const heard of this.#waiting) heard();
+  }
+
+  /** True as soon as its sidecar has reported this generation, or a later one; false when that takes longer. */
+  async applies(generation: number, ms: number): Promise<boolean> {
+    const late = delay(ms, 'late', { ref: false });
+    while (this.#record.policyGeneration < generation) {
+      let heard: () => void = () => undefined;
+      const report = new Promise<void>((resolve) => {
+        heard = resolve;
+        this.#waiting.add(heard);
+      });
+      const first = await Promise.race([report, late]);
+      this.#waiting.delete(heard);
+      if (first === 'late') return this.#record.policyGeneration >= generation;
+    }
+    return true;
+  }
+
+  async note(findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void> {
     await this.#inTurn(async () => {
       await this.#store.note(this.#record.id, findings);
       this.#record = { ...this.#record, ...findings };

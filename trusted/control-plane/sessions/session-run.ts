@@ -8,6 +8,7 @@ import {
   type EndReason,
   type SessionId,
   type SidecarActivate,
+  type SidecarPolicy,
   type SidecarReport,
   type TurnId,
 } from '../../../pure/contracts/index.ts';
@@ -60,9 +61,11 @@ export class SessionRun {
   readonly #exit: Promise<void>;
   #resolveOver: () => void = () => undefined;
   #attachedOnce = false;
+  #policy: SidecarPolicy;
 
   constructor(options: SessionRunOptions) {
     this.#options = options;
+    this.#policy = options.activate.policy;
     this.over = new Promise((resolve) => {
       this.#resolveOver = resolve;
     });
@@ -88,6 +91,15 @@ export class SessionRun {
 
   get record(): SessionLifeWriter['record'] {
     return this.#options.life.record;
+  }
+
+  /** What its sidecar was given last. */
+  get policy(): SidecarPolicy {
+    return this.#policy;
+  }
+
+  set policy(policy: SidecarPolicy) {
+    this.#policy = policy;
   }
 
   get life(): SessionLifeWriter {

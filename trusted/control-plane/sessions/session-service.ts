@@ -12,9 +12,11 @@ import {
 } from '../../../pure/contracts/index.ts';
 import { newborn, transition } from '../../../pure/session/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
+import { KeyedQueue } from '../keyed-queue.ts';
 import type { WorkspaceGuard } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import { outputLogFd, type SidecarPool, type WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import { changePolicy, type PolicyChangeOptions } from './policy-change.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
 import { SessionLifeWriter } from './session-life.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
@@ -25,6 +27,7 @@ export interface SessionServiceOptions extends Pick<
   'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
 > {
   readonly store: Pick<Store, 'sessions'>;
+  readonly narrow: PolicyChangeOptions['narrow'];
   readonly pool: Pick<SidecarPool, 'take' | 'fill'>;
   readonly ids: Ids;
   readonly places: Omit<PlanPlaces, 'placeholder'>;
@@ -44,6 +47,7 @@ export interface SessionServiceOptions extends Pick<
 export class SessionService {
   readonly #options: SessionServiceOptions;
   readonly #runs = new Map<SessionId, SessionRun>();
+  readonly #changes = new KeyedQueue<SessionId>();
   #closing = false;
 
   constructor(options: SessionServiceOptions) {
@@ -55,7 +59,7 @@ export class SessionService {
     const { pool, ids, places, requireFit, store } = this.#options;
     if (this.#closing) throw new GloveboxError('GB_DAEMON_UNREACHABLE', { detail: 'it is shutting down' });
     const [plan] = await Promise.all([
-      planSession(request, { ...places, placeholder: () => `gb-placeholder-${ids.token()}` }),
+      planSession(request, { ...places, placeholder: () => placeholderText(ids) }),
       requireFit(),
     ]);
     this.#requireSecrets(plan);
@@ -226,24 +230,38 @@ export class SessionService {
   async requireAttachable(record: SessionRecord): Promise<void> {
     const run = this.#runs.get(record.id);
     if (run === undefined || run.record.state === 'ending' || run.record.state === 'ended') {
-      throw new GloveboxError('GB_SESSION_STATE', {
-        state: run?.record.state ?? record.state,
-        operation: 'attach',
-        needed: 'running',
-      });
+      throw ended(run?.record.state ?? record.state, 'attach');
     }
   }
 
   async attach(record: SessionRecord, socket: Socket, foreground: boolean): Promise<void> {
     const run = this.#runs.get(record.id);
-    if (run === undefined) {
-      throw new GloveboxError('GB_SESSION_STATE', {
-        state: record.state,
-        operation: 'attach',
-        needed: 'running',
-      });
-    }
+    if (run === undefined) throw ended(record.state, 'attach');
     await run.attach(socket, this.#options.ids.token(), foreground);
+  }
+
+  /** One change after the other; the record as it is when the sidecar applies it. */
+  async changePolicy(
+    record: SessionRecord,
+    given: { readonly text: string; readonly file: string },
+    user: UserId,
+  ): Promise<SessionRecord> {
+    const { audit, control, ids, narrow } = this.#options;
+    const run = this.#runs.get(record.id);
+    if (run === undefined) throw ended(record.state, 'a change of its policy');
+    const placeholder = (): string => placeholderText(ids);
+    await this.#changes.run(
+      record.id,
+      async () => await changePolicy(run, given, user, { audit, control, narrow, placeholder }),
+    );
+    return run.record;
+  }
+
+  /** What the sidecar of this session says that it applies. */
+  async policyApplied(session: SessionId, generation: number): Promise<void> {
+    const run = this.#runs.get(session);
+    if (run === undefined) throw ended('ended', 'a report');
+    await run.life.reportsPolicy(generation);
   }
 
   /** Written by whoever changed the workspace's layer of an ended session. */
@@ -291,6 +309,12 @@ export class SessionService {
     );
   }
 }
+
+/** Unguessable, and nothing but the name of a secret's place. */
+const placeholderText = (ids: Ids): string => `gb-placeholder-${ids.token()}`;
+
+const ended = (state: string, operation: string): GloveboxError =>
+  new GloveboxError('GB_SESSION_STATE', { state, operation, needed: 'running' });
 
 function nameFor(workspace: string, id: SessionId): string {
   const word = basename(workspace)

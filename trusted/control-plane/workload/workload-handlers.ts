@@ -1,6 +1,7 @@
 import {
   GloveboxError,
   sessionOf,
+  type SessionId,
   type WorkloadCaller,
   type workloadRoutes,
 } from '../../../pure/contracts/index.ts';
@@ -11,13 +12,14 @@ import type { ConsentService } from '../consents/consent-service.ts';
 
 export interface WorkloadParts {
   readonly authority: Pick<IdentityAuthority, 'join' | 'renew'>;
-  readonly sessions: Pick<SessionStore, 'get' | 'note'>;
+  readonly sessions: Pick<SessionStore, 'get'>;
   readonly consents: ConsentService;
+  readonly policyApplied: (session: SessionId, generation: number) => Promise<void>;
 }
 
 /** What other parts may ask. Every object is found by the caller's certificate, never by what the request says (R2). */
 export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof workloadRoutes> {
-  const { authority, sessions, consents } = parts;
+  const { authority, sessions, consents, policyApplied } = parts;
   const own = async (caller: WorkloadCaller): Promise<SessionRecord> => {
     const id = sessionOf(caller.identity);
     const record = id === undefined ? undefined : await sessions.get(id);
@@ -35,7 +37,7 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     renew: async ({ caller, body }) => svidOf(await authority.renew(caller, body.csr)),
     getSandboxPolicy: async ({ caller }) => {
       const session = await own(caller);
-      return { generation: 1, document: { ...session.policy } };
+      return { generation: session.policyWritten, document: { ...session.policy } };
     },
     getSandboxProviderEnvironment: async ({ caller }) => {
       const session = await own(caller);
@@ -44,7 +46,7 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     },
     reportPolicyStatus: async ({ caller, body }) => {
       const session = await own(caller);
-      await sessions.note(session.id, { policyGeneration: body.generation });
+      await policyApplied(session.id, body.generation);
       return { accepted: true };
     },
     requestConsent: async ({ caller, body }) => await consents.ask(await own(caller), body),

@@ -60,7 +60,15 @@ beforeEach(() => {
     undelivered: (error) => error instanceof GloveboxError && error.code === 'GB_BUS_REFUSED',
   };
   make = (engine = CedarEngine.prepare(compileCedar(tools), (generation += 1), cedar)) =>
-    new Operations({ session, turns, grants, engine, trail: made.trail, provider, tools, runtime });
+    new Operations({
+      session,
+      turns,
+      grants,
+      trail: made.trail,
+      provider,
+      policy: { tools, decide: async (question) => await engine.decide(question) },
+      runtime,
+    });
 });
 const grant = (mode: 'once' | 'session', user = alice): void =>
   grants.add({ id: asGrantId(nextId()), user, scope: 'files:write:/shared/**', mode, argsHash: null });

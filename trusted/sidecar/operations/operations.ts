@@ -39,10 +39,12 @@ export interface OperationsOptions {
   readonly session: SessionId;
   readonly turns: Turns;
   readonly grants: Grants;
-  readonly engine: PolicyEngine;
   readonly trail: OperationTrail;
   readonly provider: ProviderPort;
-  readonly tools: { readonly allow: readonly string[]; readonly ask: readonly string[] };
+  /** Asked at each decision: it changes while the session runs. */
+  readonly policy: PolicyEngine & {
+    readonly tools: { readonly allow: readonly string[]; readonly ask: readonly string[] };
+  };
   readonly runtime: Runtime;
 }
 
@@ -66,7 +68,7 @@ export class Operations {
 
   /** What the policy says anything about; the rest does not exist for the agent. */
   permitted(): readonly PermittedTool[] {
-    const { allow, ask } = this.#options.tools;
+    const { allow, ask } = this.#options.policy.tools;
     return toolDefinitions.flatMap((tool): PermittedTool[] => {
       const concerns = (pattern: string): boolean => scopeConcerns(pattern, tool.domain, tool.scopeVerb);
       const decision = allow.some(concerns) ? 'allow' : ask.some(concerns) ? 'ask' : undefined;
@@ -137,10 +139,10 @@ export class Operations {
 
   /** Slow is failed (R40). */
   async #verdict(question: Parameters<PolicyEngine['decide']>[0]): Promise<PolicyVerdict> {
-    const { engine, runtime } = this.#options;
+    const { policy, runtime } = this.#options;
     try {
       const late = runtime.delay(limits.policyDecision.value).then(() => noVerdict);
-      const said = verdictSchema.safeParse(await Promise.race([engine.decide(question), late]));
+      const said = verdictSchema.safeParse(await Promise.race([policy.decide(question), late]));
       return said.success ? said.data : noVerdict;
     } catch {
       return noVerdict;

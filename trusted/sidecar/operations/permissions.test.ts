@@ -7,6 +7,7 @@ import {
   spiffeId,
   type ConsentClaims,
 } from '../../../pure/contracts/index.ts';
+import { verdictOfScope } from '../../../pure/compile/index.ts';
 import { Grants } from '../grants.ts';
 import {
   alice,
@@ -28,6 +29,7 @@ import { Permissions, type ConsentOrder, type PermissionAnswer } from './permiss
 
 const scope = 'files:write:/shared/a';
 const hash = argumentsHash({});
+let tools: { allow: string[]; ask: string[] };
 let runtime: TestRuntime;
 let signer: TestSigner;
 let turns: Turns;
@@ -38,6 +40,7 @@ let challenge: string;
 let permissions: Permissions;
 
 beforeEach(async () => {
+  tools = { allow: [], ask: ['files:write:/shared/**'] };
   runtime = testRuntime();
   signer = await testSigner();
   turns = openTurns();
@@ -53,8 +56,7 @@ beforeEach(async () => {
     turns,
     grants,
     trail: testTrail(runtime).trail,
-    egress: [],
-    tools: { allow: [], ask: ['files:write:/shared/**'] },
+    policy: { verdictOf: (wanted) => verdictOfScope({ tools, egress: [] }, wanted) },
     requestConsent: (order) => {
       orders.push(order);
       return Promise.resolve({

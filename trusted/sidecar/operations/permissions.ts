@@ -11,18 +11,12 @@ import {
   type PermissionRequest,
   type SandboxId,
   type SessionId,
-  type SidecarPolicy,
   type SpiffeId,
   type TrustDomain,
 } from '../../../pure/contracts/index.ts';
-import { ruleOfScope } from '../../../pure/egress/index.ts';
-import {
-  canonicalJson,
-  decidePermission,
-  parseScopePattern,
-  scopeCovers,
-} from '../../../pure/policy/index.ts';
+import { canonicalJson, parseScopePattern } from '../../../pure/policy/index.ts';
 import type { Grants } from '../grants.ts';
+import type { LivePolicy } from '../live-policy.ts';
 import type { OperationTrail } from '../operation-trail.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Stamp, Turns } from '../turns.ts';
@@ -41,8 +35,7 @@ export interface PermissionsOptions {
   readonly turns: Turns;
   readonly grants: Grants;
   readonly trail: OperationTrail;
-  readonly tools: { readonly allow: readonly string[]; readonly ask: readonly string[] };
-  readonly egress: SidecarPolicy['egress'];
+  readonly policy: Pick<LivePolicy, 'verdictOf'>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
   /** Signature, type, time, and each claim as expected (R37); throws. */
@@ -88,8 +81,7 @@ export class Permissions {
         detail: 'it is not of the form domain:verb:/path',
       });
     }
-    const outside = ruleOfScope(this.#options.egress, scope);
-    const verdict = outside ?? decidePermission(this.#options.tools, (wide) => scopeCovers(wide, scope));
+    const verdict = this.#options.policy.verdictOf(scope);
     if (verdict.decision === 'allow')
       return { granted: true, scope, mode: null, detail: 'the policy allows it' };
     const rule = stamp === null ? 'turn.none' : verdict.rule;
@@ -110,7 +102,7 @@ export class Permissions {
       ...request,
       turnId: stamp.turnId,
       operation,
-      host: outside?.host ?? null,
+      host: verdict.host,
       argsHash,
       argumentsText: shown(request.arguments),
     });
@@ -181,6 +173,13 @@ export class Permissions {
       runtime.now(),
     );
     const id = asGrantId(await consumeConsent(token));
+    // The policy may have changed while the person thought about it, and while the token was spent.
+    if (this.#options.policy.verdictOf(scope).decision === 'deny') {
+      throw new GloveboxError('GB_CONSENT_DENIED', {
+        scope,
+        detail: 'the policy no longer leaves it to a person',
+      });
+    }
     grants.add({ id, user: stamp.user, scope, mode: claims.mode, argsHash: withArguments ? argsHash : null });
     return { granted: true, scope, mode: claims.mode, detail: 'the person granted it' };
   }
