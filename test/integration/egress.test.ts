@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https';
 import { createServer, type AddressInfo, type Server } from 'node:net';
@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as tlsConnect } from 'node:tls';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Secret } from '../../pure/contracts/index.ts';
+import { Secret, type SidecarPolicy } from '../../pure/contracts/index.ts';
 import { parsePolicy } from '../../pure/policy/index.ts';
 import { createEgress, type EgressProxy, type EgressRecord } from '../../trusted/egress/index.ts';
 import { SessionAuthority } from '../../trusted/sidecar/session-authority.ts';
@@ -29,6 +29,7 @@ let resolved: string[] = [];
 let auditDown = false;
 let turnOpen = true;
 let granted: string[] = [];
+let rules: SidecarPolicy['egress'] = [];
 
 beforeAll(async () => {
   const upstreamAuthority = await SessionAuthority.create('upstream', Date.now(), 3_600_000);
@@ -58,13 +59,16 @@ egress:
 `,
     'test',
   );
+  rules = policy.egress.map((rule, i) => ({
+    ...rule,
+    id: `egress.${String(i)}`,
+    caPem: upstreamAuthority.certificatePem,
+  }));
   proxy = createEgress({
     policy: {
-      egress: policy.egress.map((rule, i) => ({
-        ...rule,
-        id: `egress.${String(i)}`,
-        caPem: upstreamAuthority.certificatePem,
-      })),
+      get egress() {
+        return rules;
+      },
       placeholders: { model: placeholder },
     },
     certificateFor: (host) => session.issue(host, Date.now()),
@@ -129,7 +133,7 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
       const header = String(request.headers['x-api-key']);
       response.write(`you sent ${header.slice(0, 9)}`);
       setImmediate(() => response.end(`${header.slice(9)}!`));
-    } else if (request.url === '/v1/stream') {
+    } else if (request.url?.startsWith('/v1/stream') === true) {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write('data: first\n\n');
     } else response.end(`hello ${body}`);
@@ -275,6 +279,37 @@ describe('the egress proxy, with the real curl', () => {
     expect(reply).toContain('101 Switching Protocols');
     expect(seen[0]?.headers['x-api-key']).toBe(key);
   });
+  it('[R40] a narrower policy cuts what is under way, and nothing else', async () => {
+    const url = `https://api.example:${String(upstreamPort)}`;
+    const before = rules;
+    const stream = (target: string): { text: () => string; ended: Promise<number | null> } => {
+      const proxied = ['-x', `http://127.0.0.1:${String(doorPort)}`, '--cacert', join(folder, 'ca.pem')];
+      const child = spawn('curl', ['-sSN', '--max-time', '20', ...proxied, target]);
+      let text = '';
+      child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      return { text: () => text, ended: new Promise((resolve) => child.on('close', resolve)) };
+    };
+    const [kept, cut] = [stream(`${url}/v1/stream`), stream(`${url}/v1/streams`)];
+    await expect
+      .poll(() => [kept.text(), cut.text()], { timeout: 10_000 })
+      .toEqual(['data: first\n\n', 'data: first\n\n']);
+    try {
+      // What the one asked for stays permitted, what the other did no longer is.
+      rules = before.slice(0, 1).map((rule) => ({ ...rule, paths: ['/v1/stream', '/v1/a'] }));
+      proxy.recheck();
+      expect(await cut.ended).not.toBe(28);
+      expect((await curl('/v1/streams')).status).toBe('403 200');
+      expect((await curl('/v1/a')).status).toBe('200 200');
+      expect(audit.filter(({ record }) => record?.detail?.startsWith('cut') === true)).toMatchObject([
+        { record: { decision: 'deny', target: `${url}/v1/streams` } },
+      ]);
+    } finally {
+      rules = before;
+    }
+    proxy.recheck();
+    upstream.closeAllConnections();
+    expect([await kept.ended, kept.text()]).toEqual([18, 'data: first\n\n']);
+  }, 30_000);
   it('asks where the rule asks, and spends the grant', async () => {
     const url = `https://asked.example:${String(upstreamPort)}/a`;
     expect((await curl(url, '-d', 'x')).out).toContain(

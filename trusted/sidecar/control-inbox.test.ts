@@ -58,6 +58,20 @@ describe('words of the control plane', () => {
     expect(inbox.dropped).toBe(6);
   });
 
+  it('[R2] a policy is one of them: signed for this session and in its turn, or dropped', async () => {
+    const policy = { generation: 2, cedar: '', egress: [], tools: { allow: [], ask: [] }, placeholders: {} };
+    const words = { session_id: session, iat: 1, type: 'policy', policy };
+    await inbox.receive(Buffer.from(JSON.stringify({ ...words, seq: 3 })));
+    await inbox.receive(Buffer.from(await signer.sign('consent', { ...words, seq: 3 })));
+    await receive({ ...words, seq: 3, session_id: nextId() });
+    await receive({ ...words, seq: 3, policy: { ...policy, floor: 'off' } });
+    await receive({ ...words, seq: 3, policy: { ...policy, generation: 'next' } });
+    expect([heeded, inbox.dropped]).toEqual([[], 5]);
+    await receive({ ...words, seq: 3 });
+    await receive({ ...words, seq: 2 });
+    expect(heeded).toEqual([{ ...words, seq: 3 }]);
+  });
+
   it('keeps their order, and drops a flood beyond what may wait', async () => {
     const tokens = await Promise.all(
       Array.from({ length: 300 }, (_, index) => signer.sign('control', message(index + 1))),

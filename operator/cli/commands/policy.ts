@@ -1,3 +1,4 @@
+import { stringify } from 'yaml';
 import { GloveboxError, type PolicyStatus } from '../../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../../pure/render/index.ts';
 import { connect } from '../connect.ts';
@@ -38,7 +39,6 @@ async function show(id: string | undefined, json: boolean): Promise<number> {
     printJson({ ...status, document });
     return 0;
   }
-  const { stringify } = await import('yaml');
   const text = stringify(document)
     .trimEnd()
     .split('\n')

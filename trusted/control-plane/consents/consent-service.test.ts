@@ -167,13 +167,26 @@ describe('consent', () => {
     });
   });
 
-  test('an approval that cannot be written down is not published', async () => {
+  test('[R42] an approval that cannot be written down is not published, and leaves the question open', async () => {
     const question = await asked();
     auditFails = true;
     await expect(service.approve(question.id, question.digest, 'once', alice)).rejects.toMatchObject({
       code: 'GB_AUDIT_UNAVAILABLE',
     });
     expect(said).toEqual([]);
+    expect(await service.list(false)).toMatchObject([{ id: question.id, state: 'pending' }]);
+    auditFails = false;
+    await service.approve(question.id, question.digest, 'once', alice);
+    expect(said).toHaveLength(1);
+  });
+
+  test('[R42] of answers that race one counts, and only that one is written down', async () => {
+    const question = await asked();
+    const approve = async (): Promise<unknown> =>
+      await service.approve(question.id, question.digest, 'once', alice);
+    const answers = await Promise.allSettled([approve(), approve(), approve()]);
+    expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect([audited.length, said.length]).toEqual([1, 1]);
   });
 
   test('a denial reaches the agent even where it cannot be written down', async () => {
@@ -221,6 +234,28 @@ describe('consent', () => {
     );
     expect(new Set(lost)).toEqual(new Set(['GB_TOKEN_REPLAYED']));
     expect(await store.grants.listOf(session.id)).toHaveLength(1);
+  });
+
+  test('[R34] a policy that leaves a scope to nobody ends its open questions and its grants, and only those', async () => {
+    const ask = async (scope: string, argsHash = 'a'.repeat(64)) =>
+      await service.ask(session, request({ scope, argsHash }));
+    for (const scope of ['files:write:/kept', 'files:write:/gone']) {
+      const { id, digest } = await ask(scope);
+      await service.approve(id, digest, 'session', alice);
+      await service.consume(session, tokenOf(said.at(-1)));
+    }
+    const kept = await ask('files:write:/kept', 'b'.repeat(64));
+    const gone = await ask('files:write:/gone', 'b'.repeat(64));
+    await service.narrow(session.id, (scope) => !scope.includes('gone'));
+    expect((await service.list(false)).map(({ id }) => id)).toEqual([kept.id]);
+    expect(said.at(-1)).toMatchObject({ type: 'consent', challenge_id: gone.id, answer: 'denied' });
+    const grants = await store.grants.listOf(session.id);
+    expect(new Map(grants.map(({ scope, revokedAt }) => [scope, revokedAt === null]))).toEqual(
+      new Map([
+        ['files:write:/kept', true],
+        ['files:write:/gone', false],
+      ]),
+    );
   });
 
   test('[R37] a token whose question was never approved so makes none, each claim by itself', async () => {

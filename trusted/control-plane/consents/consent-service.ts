@@ -114,6 +114,14 @@ export class ConsentService {
 
   async approve(id: string, digest: string, mode: ConsentMode, user: UserId): Promise<ConsentQuestion> {
     const question = await this.#pending(id, digest, user);
+    // One answer after the other: what is written down here is the answer that counts.
+    return await this.#queue.run(question.sessionId as SessionId, async () => {
+      await this.#stillPending(question);
+      return await this.#approve(question, mode, user);
+    });
+  }
+
+  async #approve(question: ConsentQuestion, mode: ConsentMode, user: UserId): Promise<ConsentQuestion> {
     const { store, ids, clock, control, signConsent, signerId, sidecarId } = this.#options;
     const session = await this.#openSession(question);
     const iat = Math.floor(clock.now() / 1000);
@@ -133,9 +141,9 @@ export class ConsentService {
       iat,
       exp: iat + limits.consentTokenLifetime.value / 1000,
     });
-    if (!(await store.consents.answer(asConsentId(question.id), 'approved'))) throw answered(question);
-    // Written down before it takes effect: the token is worth nothing to anybody until it is published.
+    // Written down before it is so: where that fails the question stays open, and can be answered again (R42).
     await this.#record(question, 'allow', `consent.${mode}`, user);
+    if (!(await store.consents.answer(asConsentId(question.id), 'approved'))) throw answered(question);
     await control.say(session.id, { type: 'consent', challenge_id: question.id, answer: 'approved', token });
     return this.#answered({ ...question, state: 'approved' });
   }
@@ -255,6 +263,11 @@ export class ConsentService {
     return question;
   }
 
+  async #stillPending(question: ConsentQuestion): Promise<void> {
+    const now = await this.#options.store.consents.get(asConsentId(question.id));
+    if (now?.state !== 'pending') throw answered(now ?? question);
+  }
+
   async #openSession(question: ConsentQuestion): Promise<SessionRecord> {
     const session = await this.#options.store.sessions.get(question.sessionId as SessionId);
     if (session === undefined || (session.state !== 'running' && session.state !== 'preparing')) {
@@ -274,7 +287,9 @@ export class ConsentService {
     why: string = state,
   ): Promise<ConsentQuestion> {
     const { store, control } = this.#options;
-    if (!(await store.consents.answer(asConsentId(question.id), state))) throw answered(question);
+    await this.#queue.run(question.sessionId as SessionId, async () => {
+      if (!(await store.consents.answer(asConsentId(question.id), state))) throw answered(question);
+    });
     // A denial takes effect whether or not it can be written down.
     await control.say(question.sessionId as SessionId, {
       type: 'consent',

@@ -112,6 +112,16 @@ describe('a consent token', () => {
     expect(grants.take(alice, scope, hash)).toBeNull();
   });
 
+  it('[R34] for what the policy no longer leaves to a person, since it was asked, is no grant', async () => {
+    const token = await signer.sign('consent', claims());
+    const answer = permissions.request({ scope, reason: '' });
+    tools = { allow: [], ask: ['files:write:/elsewhere/**'] };
+    const words = { session_id: session, seq: 1, iat: 1 } as const;
+    permissions.heed({ ...words, type: 'consent', challenge_id: challenge, answer: 'approved', token });
+    expect(await answer).toMatchObject({ granted: false });
+    expect(grants.has(alice, scope, hash)).toBe(false);
+  });
+
   const other = {
     iss: spiffeId(defaultTrustDomain, { kind: 'secret-broker' }),
     aud: spiffeId(defaultTrustDomain, { kind: 'sidecar', session: nextId() as typeof session }),
