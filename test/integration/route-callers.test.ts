@@ -99,6 +99,7 @@ const bodies: {
   operator: {
     waive: { name: 'apparmor', waived: true },
     createSession: { command: ['true'], workspace: '/tmp' },
+    updateSandboxPolicy: { text: 'version: 1', file: 'policy.yaml' },
     applyChanges: { sensitive: [] },
     approveConsent: { digest: 'x', mode: 'once' },
     denyConsent: { digest: 'x' },
