@@ -1,6 +1,7 @@
 import type { Change, SessionView } from '../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../pure/render/index.ts';
 import type { OperatorClient, RouteOutput } from '../client/index.ts';
+import type { HunkChoices } from './hunks.ts';
 import { readGuardedLine, type LineParts } from './terminal/guarded-line.ts';
 
 type Applied = RouteOutput<'applyChanges'>;
@@ -13,9 +14,11 @@ export async function applyAsking(
   paths: readonly string[] | undefined,
   parts: LineParts,
   gone: AbortSignal,
+  hunks: HunkChoices = [],
 ): Promise<Applied> {
   const sensitive: string[] = [];
-  const wanted = changes.filter((change) => paths === undefined || isBelow(change.path, paths));
+  const inPart = new Set(hunks.map(({ path }) => path));
+  const wanted = changes.filter((change) => inPart.has(change.path) || isBelow(change.path, paths));
   for (const change of wanted) {
     if (change.sensitive === null) continue;
     const name = escapeUntrusted(change.path, 300);
@@ -26,11 +29,16 @@ export async function applyAsking(
   }
   return client.call('applyChanges', {
     params: { id: session.id },
-    body: { ...(paths === undefined ? {} : { paths: [...paths] }), sensitive },
+    body: {
+      ...(paths === undefined ? {} : { paths: [...paths] }),
+      sensitive,
+      ...(hunks.length === 0 ? {} : { hunks }),
+    },
   });
 }
 
-const isBelow = (path: string, roots: readonly string[]): boolean =>
+export const isBelow = (path: string, roots: readonly string[] | undefined): boolean =>
+  roots === undefined ||
   roots.some((root) => path === root || path.startsWith(`${root.replace(/\/$/, '')}/`));
 
 export function applyText(result: Applied): string {

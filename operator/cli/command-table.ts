@@ -75,28 +75,37 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: 'diff [session]',
     description: 'show the staged changes of a session (default: the newest of this folder)',
-    options: [['--stat', 'only the names']],
+    options: [
+      ['--stat', 'only the names'],
+      ['--hunks <path>', 'the hunks of one file, numbered for `apply --hunk`'],
+    ],
     examples: ['glovebox diff', 'glovebox diff calm-fox | git apply --check'],
-    run: async ([id], options) =>
-      (await import('./commands/changes.ts')).diff(id, flag(options['stat']), flag(options['json'])),
+    run: async ([id], options) => (await import('./commands/changes.ts')).diff(id, options),
   },
   {
-    usage: 'apply [session]',
+    usage: 'apply [session] [paths...]',
     description: 'bring staged changes into the workspace; files that host tools obey are asked for by name',
     options: [
       ['--path <path>', 'only what lies at or below this path', 'many'],
+      ['--hunks', 'ask for each hunk of each file'],
+      ['--hunk <path:numbers>', 'only these hunks of a file, without a question', 'many'],
       ['--sensitive <path>', 'apply this file that host tools obey, without a question', 'many'],
     ],
-    examples: ['glovebox apply', 'glovebox apply calm-fox --path src --sensitive package.json'],
-    run: async ([id], options) => (await import('./commands/changes.ts')).apply(id, options),
+    examples: [
+      'glovebox apply',
+      'glovebox apply src/a.ts docs',
+      'glovebox apply --hunks src/a.ts',
+      'glovebox apply calm-fox --path src --sensitive package.json --hunk src/a.ts:1,3',
+    ],
+    run: async (words, options) => (await import('./commands/changes.ts')).apply(words, options),
   },
   {
-    usage: 'discard [session]',
-    description: 'throw staged changes away',
+    usage: 'discard [session] [paths...]',
+    description: 'throw staged changes away, all or those at or below paths',
     options: [['--yes', 'without a question']],
-    examples: ['glovebox discard calm-fox --yes'],
-    run: async ([id], options) =>
-      (await import('./commands/changes.ts')).discard(id, flag(options['yes']), flag(options['json'])),
+    examples: ['glovebox discard calm-fox --yes', 'glovebox discard build/ --yes'],
+    run: async (words, options) =>
+      (await import('./commands/changes.ts')).discard(words, flag(options['yes']), flag(options['json'])),
   },
   {
     usage: 'up',

@@ -71,6 +71,13 @@ export const limits = {
     bounds: 'characters of the reason that an agent gives',
     reached: 'GB_INPUT_INVALID',
   },
+  clockWatch: {
+    value: 5000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'between two looks whether the host’s clock was set back',
+    reached: 'a clock that is set back and forth within it is not seen',
+  },
   consentPending: {
     value: 20,
     unit: 'count',
@@ -106,12 +113,26 @@ export const limits = {
     bounds: 'how long a command waits for the control plane to start',
     reached: 'GB_DAEMON_UNREACHABLE',
   },
+  diffEdits: {
+    value: 4000,
+    unit: 'count',
+    owner: 'changes',
+    bounds: 'lines that differ in one file of a diff',
+    reached: 'named, not shown, and not to be had in hunks',
+  },
   diffFile: {
     value: 1_048_576,
     unit: 'bytes',
     owner: 'changes',
     bounds: 'a file shown in a diff',
     reached: 'named, not shown',
+  },
+  diffTime: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'changes',
+    bounds: 'comparing the files of one diff',
+    reached: 'the rest is named, not shown',
   },
   diffText: {
     value: 8_388_608,

@@ -165,6 +165,19 @@ export const operatorRoutes = defineRoutes({
     params: idParam,
     response: z.object({ diff: z.string() }),
   },
+  /** The hunks of one modified text file, numbered; the digest is of what was compared. */
+  listHunks: {
+    method: 'GET',
+    path: '/v1/sessions/:id/changes/hunks',
+    ...personOfSession,
+    params: idParam,
+    query: z.strictObject({ path: z.string().min(1).max(4096) }),
+    response: z.object({
+      path: z.string(),
+      digest: z.string(),
+      hunks: z.array(z.object({ number: z.int(), text: z.string() })),
+    }),
+  },
   applyChanges: {
     method: 'POST',
     path: '/v1/sessions/:id/changes/apply',
@@ -173,6 +186,10 @@ export const operatorRoutes = defineRoutes({
     body: z.strictObject({
       paths: z.array(z.string()).optional(),
       sensitive: z.array(z.string()).default([]),
+      /** Files of which only some hunks are wanted, whatever `paths` says. */
+      hunks: z
+        .array(z.strictObject({ path: z.string(), digest: z.string(), take: z.array(z.int().min(1)).min(1) }))
+        .default([]),
     }),
     response: z.object({
       applied: z.array(z.string()),
@@ -185,6 +202,18 @@ export const operatorRoutes = defineRoutes({
     ...personOfSession,
     params: idParam,
     response: sessionView,
+  },
+  /** Single changes; the session keeps the rest. */
+  discardPaths: {
+    method: 'POST',
+    path: '/v1/sessions/:id/changes/discard-paths',
+    ...personOfSession,
+    params: idParam,
+    body: z.strictObject({ paths: z.array(z.string().min(1)).min(1) }),
+    response: z.object({
+      discarded: z.array(z.string()),
+      skipped: z.array(z.object({ path: z.string(), why: z.string() })),
+    }),
   },
   events: {
     method: 'GET',

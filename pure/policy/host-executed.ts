@@ -7,7 +7,10 @@ export interface HostExecuted {
   readonly reason: string;
 }
 
-/** A name with a slash at its end is a folder, with all below it; one with a slash inside is a path's end. */
+/**
+ * A name with a slash at its end is a folder, with all below it; one with a slash inside is a path's end; one that begins or
+ * ends with a star is the end or the beginning of a name.
+ */
 export const hostExecutedTable: readonly HostExecuted[] = [
   {
     names: ['.gitmodules', '.gitattributes', '.gitconfig'],
@@ -36,6 +39,9 @@ export const hostExecutedTable: readonly HostExecuted[] = [
       '.rtx.toml',
       '.autoenv',
       '.env.fish',
+      '.nvmrc',
+      '.node-version',
+      '.python-version',
     ],
     reason: 'the shell runs it on entering the folder',
   },
@@ -49,13 +55,18 @@ export const hostExecutedTable: readonly HostExecuted[] = [
       '.devcontainer.json',
       '.vs/',
       '.theia/',
-      '.sublime-project',
+      '*.code-workspace',
+      '*.sublime-project',
+      '*.code-profile',
       '.nvim.lua',
       '.nvimrc',
       '.exrc',
       '.vimrc',
       '.lvimrc',
+      '.vim/',
       '.dir-locals.el',
+      '.dir-locals-2.el',
+      '.projectile',
       '.emacs-project',
     ],
     reason: 'an editor runs it on opening the folder',
@@ -74,8 +85,13 @@ export const hostExecutedTable: readonly HostExecuted[] = [
       'deno.json',
       'deno.jsonc',
       'lerna.json',
+      'binding.gyp',
+      'package-lock.json',
+      'npm-shrinkwrap.json',
+      'yarn.lock',
+      'pnpm-lock.yaml',
     ],
-    reason: 'a package manager runs its scripts',
+    reason: 'a package manager runs its scripts, or installs and runs what it names',
   },
   {
     names: [
@@ -112,8 +128,50 @@ export const hostExecutedTable: readonly HostExecuted[] = [
       'composer.json',
       '.php.ini',
       '.user.ini',
+      '.irbrc',
+      '.pryrc',
+      '.rubocop.yml',
+      '.pylintrc',
+      'mypy.ini',
+      '.flake8',
+      'pyrightconfig.json',
+      '*.csproj',
+      '*.fsproj',
+      '*.vbproj',
+      '*.vcxproj',
+      '*.sln',
+      '*.props',
+      '*.targets',
+      '*.xcodeproj/',
+      '.clangd',
+      'rust-analyzer.toml',
+      '.rust-analyzer.toml',
     ],
     reason: 'a build tool, an interpreter or an editor\u2019s language server runs it',
+  },
+  {
+    names: [
+      'eslint.config.*',
+      '.eslintrc.*',
+      'prettier.config.*',
+      '.prettierrc.*',
+      'stylelint.config.*',
+      '.stylelintrc.*',
+      'tailwind.config.*',
+      'postcss.config.*',
+      '.postcssrc.*',
+      'jest.config.*',
+      'vitest.config.*',
+      'vite.config.*',
+      'playwright.config.*',
+      '.mocharc.*',
+      'babel.config.*',
+      '.babelrc.*',
+      'svelte.config.*',
+      'nuxt.config.*',
+      'astro.config.*',
+    ],
+    reason: 'an editor\u2019s extension runs it on opening the folder',
   },
   {
     names: [
@@ -185,12 +243,13 @@ export function hostExecuted(path: string): string | null {
       : 'git runs or obeys it: hooks, configuration, where a repository is';
   }
   const folded = `/${path.toLowerCase()}`;
+  const last = folded.slice(folded.lastIndexOf('/') + 1);
   for (const { names, reason } of hostExecutedTable) {
     for (const name of names) {
+      if (name.endsWith('*') && last.startsWith(name.slice(0, -1))) return reason;
+      const own = name.startsWith('*') ? name.slice(1) : `/${name}`;
       if (
-        name.endsWith('/')
-          ? folded.includes(`/${name}`) || folded.endsWith(`/${name.slice(0, -1)}`)
-          : folded.endsWith(`/${name}`)
+        own.endsWith('/') ? folded.includes(own) || folded.endsWith(own.slice(0, -1)) : folded.endsWith(own)
       )
         return reason;
     }

@@ -1,22 +1,25 @@
-import { createTwoFilesPatch } from 'diff';
+import { formatPatch } from 'diff';
 import type { Stats } from 'node:fs';
 import { limits, type Change } from '../../pure/contracts/index.ts';
-import { listChanges, type Staged } from './list.ts';
+import { boundedPatch, shown } from './hunks.ts';
+import { isChosen, listChanges, type Staged } from './list.ts';
 import { Tree } from './tree.ts';
 
 /** All changes as one unified diff, in git's form; what is too large or no text is named in a line. */
-export async function diffChanges(staged: Staged): Promise<string> {
-  const { changes, truncated } = await listChanges(staged);
+export async function diffChanges(staged: Staged, paths?: readonly string[]): Promise<string> {
+  const { changes: all, truncated } = await listChanges(staged);
+  const changes = all.filter(({ path }) => isChosen(path, paths));
   const lower = new Tree(staged.lower);
   const upper = new Tree(staged.upper);
   const parts: string[] = [];
   let length = 0;
+  const deadline = performance.now() + limits.diffTime.value;
   for (const change of changes) {
     if (length > limits.diffText.value) {
       parts.push('… the rest is left out: the diff is too long\n');
       break;
     }
-    const part = await diffOne(change, lower, upper);
+    const part = await diffOne(change, lower, upper, performance.now() < deadline);
     length += part.length;
     parts.push(part);
   }
@@ -28,7 +31,7 @@ export async function diffChanges(staged: Staged): Promise<string> {
  * What `git apply` takes, where git has a form for it. All else is one line without git's heading, which git passes over: a heading
  * without a change would make it refuse the whole.
  */
-async function diffOne(change: Change, lower: Tree, upper: Tree): Promise<string> {
+async function diffOne(change: Change, lower: Tree, upper: Tree, inTime: boolean): Promise<string> {
   const { path, kind } = change;
   const head = `diff --git a/${path} b/${path}\n`;
   const [was, is] = await Promise.all([lower.stat(path), upper.stat(path)]);
@@ -53,17 +56,21 @@ async function diffOne(change: Change, lower: Tree, upper: Tree): Promise<string
         : oldMode === newMode || oldMode === null || newMode === null
           ? ''
           : `old mode ${oldMode}\nnew mode ${newMode}\n`;
-  const patch = createTwoFilesPatch(
-    kind === 'added' ? '/dev/null' : `a/${path}`,
-    kind === 'deleted' ? '/dev/null' : `b/${path}`,
-    before,
-    after,
-    '',
-    '',
-  );
-  // An empty file has no hunk, and then no names either.
-  return head + modes + (before === after ? '' : patch.split('\n').slice(1).join('\n'));
+  if (before === after) return head + modes;
+  const patch = inTime
+    ? boundedPatch(
+        kind === 'added' ? '/dev/null' : `a/${latin1(path)}`,
+        kind === 'deleted' ? '/dev/null' : `b/${latin1(path)}`,
+        before,
+        after,
+      )
+    : undefined;
+  if (patch === undefined) return named('not shown (too much of it has changed)');
+  // An empty file has no hunk, and then no names either. The first line is the library's own rule.
+  return head + modes + shown(formatPatch(patch)).replace(/^=+\n/, '');
 }
+
+const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
 
 /** The three modes that git knows. */
 function gitMode(there: Stats | null): string | null {
@@ -72,11 +79,11 @@ function gitMode(there: Stats | null): string | null {
   return (there.mode & 0o100) === 0 ? '100644' : '100755';
 }
 
-/** A file's text; a link's target; null for what cannot be shown. */
+/** A file's text, one character for each byte; a link's target; null for what cannot be shown. */
 async function text(tree: Tree, path: string): Promise<string | null> {
   const there = await tree.stat(path);
-  if (there?.isSymbolicLink() === true) return await tree.readLink(path);
+  if (there?.isSymbolicLink() === true) return latin1(await tree.readLink(path));
   if (there?.isFile() !== true) return null;
   const bytes = await tree.read(path, limits.diffFile.value);
-  return bytes === null || bytes.subarray(0, 8192).includes(0) ? null : bytes.toString('utf8');
+  return bytes === null || bytes.subarray(0, 8192).includes(0) ? null : bytes.toString('latin1');
 }

@@ -9,6 +9,7 @@ import type {
   SessionView,
   TierName,
 } from '../../pure/contracts/index.ts';
+import type { Applied, Choice, Discarded, FileHunks } from '../changes/index.ts';
 import type { SessionRecord } from '../store/index.ts';
 
 /** What the control plane needs of others' rooms; main.ts puts the real ones in. */
@@ -64,15 +65,15 @@ export interface WorkspaceChanges {
   hasChanges(session: SessionRecord): Promise<boolean>;
   list(session: SessionRecord): Promise<{ readonly changes: readonly Change[]; readonly truncated: boolean }>;
   diff(session: SessionRecord): Promise<string>;
+  /** The hunks of one modified text file. */
+  hunks(session: SessionRecord, path: string): Promise<FileHunks>;
   /** `paths` undefined: all. What is sensitive is applied only when named in `sensitive` (R48). */
-  apply(
-    session: SessionRecord,
-    choice: { readonly paths?: readonly string[]; readonly sensitive: readonly string[] },
-  ): Promise<{
-    readonly applied: readonly string[];
-    readonly skipped: readonly { readonly path: string; readonly why: string }[];
-  }>;
+  apply(session: SessionRecord, choice: Choice): Promise<Pick<Applied, 'applied' | 'skipped'>>;
+  /** Single changes. */
+  discardPaths(session: SessionRecord, paths: readonly string[]): Promise<Discarded>;
   discard(session: SessionRecord): Promise<void>;
+  /** The host's clock was set back by this much while the session ran: what changed meanwhile is a conflict all the same. */
+  clockSetBack(session: SessionRecord, ms: number): Promise<void>;
 }
 
 export interface HostProbe {

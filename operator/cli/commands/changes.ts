@@ -1,22 +1,31 @@
-import { GloveboxError, type SessionView } from '../../../pure/contracts/index.ts';
+import { GloveboxError, type Change, type SessionView } from '../../../pure/contracts/index.ts';
 import { escapeLines, escapeUntrusted } from '../../../pure/render/index.ts';
-import { applyAsking, applyText } from '../changes.ts';
+import type { OperatorClient, RouteOutput } from '../../client/index.ts';
+import { applyAsking, applyText, isBelow } from '../changes.ts';
+import { keepsChanges, readChangesWords } from '../changes-words.ts';
 import { connect } from '../connect.ts';
+import { askHunks, readHunkOptions, type HunkChoices } from '../hunks.ts';
 import { print, printJson, styles, table } from '../output.ts';
 import { sessionHere } from '../sessions.ts';
 import { readGuardedLine } from '../terminal/guarded-line.ts';
-import { personIsHere, personParts } from '../terminal/question-parts.ts';
+import { personIsHere, personParts, type PersonParts } from '../terminal/question-parts.ts';
 
-const keepsChanges = (session: SessionView): boolean => session.changes === 'kept';
 const listOf = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
 
-export async function diff(id: string | undefined, stat: boolean, json: boolean): Promise<number> {
+export async function diff(id: string | undefined, options: Record<string, unknown>): Promise<number> {
   const { client } = connect();
   const session = await sessionHere(client, id, keepsChanges, 'with staged changes');
   const params = { id: session.id };
-  if (json) {
+  const json = options['json'] === true;
+  if (typeof options['hunks'] === 'string') {
+    const file = await client.call('listHunks', { params, query: { path: options['hunks'] } });
+    if (json) printJson(file);
+    else
+      for (const { number, text } of file.hunks)
+        print(`hunk ${number}\n${process.stdout.isTTY ? coloured(escapeLines(text)) : text}`);
+  } else if (json) {
     printJson({ session: session.id, ...(await client.call('listChanges', { params })) });
-  } else if (stat) {
+  } else if (options['stat'] === true) {
     const { changes } = await client.call('listChanges', { params });
     const rows = changes.map((change) => [
       change.kind,
@@ -45,37 +54,76 @@ export function coloured(text: string): string {
     .join('\n');
 }
 
-export async function apply(id: string | undefined, options: Record<string, unknown>): Promise<number> {
+export async function apply(words: readonly string[], options: Record<string, unknown>): Promise<number> {
   const { client } = connect();
-  const session = await sessionHere(client, id, keepsChanges, 'with staged changes');
-  const params = { id: session.id };
-  const paths = listOf(options['path']);
-  const wanted = paths.length === 0 ? undefined : paths;
+  const { session, paths } = await readChangesWords(client, words, listOf(options['path']));
+  const json = options['json'] === true;
   const named = listOf(options['sensitive']);
-  const asks = named.length === 0 && options['json'] !== true && personIsHere();
-  if (!asks) {
-    const body = { ...(wanted === undefined ? {} : { paths: wanted }), sensitive: named };
-    const result = await client.call('applyChanges', { params, body });
-    if (options['json'] === true) printJson(result);
+  const hunks = await readHunkOptions(client, session, listOf(options['hunk']));
+  const perHunk = options['hunks'] === true;
+  // Only hunks are named: nothing else is meant.
+  const wanted = paths ?? (hunks.length > 0 ? [] : undefined);
+  if (!perHunk && (named.length > 0 || json || !personIsHere())) {
+    const body = {
+      ...(wanted === undefined ? {} : { paths: [...wanted] }),
+      sensitive: named,
+      ...(hunks.length === 0 ? {} : { hunks }),
+    };
+    const result = await client.call('applyChanges', { params: { id: session.id }, body });
+    if (json) printJson(result);
     else process.stdout.write(applyText(result));
     return 0;
   }
-  const { changes } = await client.call('listChanges', { params });
-  const parts = personParts('name each sensitive file with --sensitive');
+  const { changes } = await client.call('listChanges', { params: { id: session.id } });
+  const parts = personParts('name each sensitive file with --sensitive, and hunks with --hunk');
   try {
-    parts.write(applyText(await applyAsking(client, session, changes, wanted, parts, parts.gone)));
+    const chosen = perHunk
+      ? await chooseHunks(client, session, changes, paths, parts)
+      : { paths: wanted, hunks };
+    const result = await applyAsking(client, session, changes, chosen.paths, parts, parts.gone, chosen.hunks);
+    parts.write(applyText(result));
   } finally {
     parts.restore();
   }
   return 0;
 }
 
-export async function discard(id: string | undefined, yes: boolean, json: boolean): Promise<number> {
+/** Modified text files by their hunks, everything else as a whole, one question each. */
+async function chooseHunks(
+  client: OperatorClient,
+  session: SessionView,
+  changes: readonly Change[],
+  paths: readonly string[] | undefined,
+  parts: PersonParts,
+): Promise<{ readonly paths: string[]; readonly hunks: HunkChoices }> {
+  const wanted = changes.filter((change) => isBelow(change.path, paths) && change.conflict === null);
+  const byHunk = wanted.filter(({ kind, binary }) => kind === 'modified' && !binary);
+  const hunks = await askHunks(
+    client,
+    session,
+    byHunk.map(({ path }) => path),
+    parts,
+    parts.gone,
+  );
+  const whole: string[] = [];
+  for (const change of wanted.filter((one) => !byHunk.includes(one))) {
+    parts.write(
+      `${change.kind} ${escapeUntrusted(change.path, 300)}: apply it? Write yes, anything else leaves it out: `,
+    );
+    const answer = await readGuardedLine(parts, parts.gone);
+    if (answer.kind === 'gone' || answer.kind === 'interrupted') break;
+    if (answer.text === 'yes') whole.push(change.path);
+  }
+  return { paths: whole, hunks };
+}
+
+export async function discard(words: readonly string[], yes: boolean, json: boolean): Promise<number> {
   const { client } = connect();
-  const session = await sessionHere(client, id, keepsChanges, 'with staged changes');
+  const { session, paths } = await readChangesWords(client, words);
   if (!yes) {
+    const what = paths === undefined ? 'the staged changes' : `${paths.length} of the staged changes`;
     const parts = personParts('add --yes');
-    parts.write(`Throw the staged changes of ${escapeUntrusted(session.name, 40)} away? Write yes: `);
+    parts.write(`Throw ${what} of ${escapeUntrusted(session.name, 40)} away? Write yes: `);
     const answer = await readGuardedLine(parts, parts.gone);
     parts.restore();
     if (answer.kind !== 'entered' || answer.text !== 'yes')
@@ -84,8 +132,22 @@ export async function discard(id: string | undefined, yes: boolean, json: boolea
         hint: 'Write yes in full, or add --yes.',
       });
   }
-  const after = await client.call('discardChanges', { params: { id: session.id } });
+  const params = { id: session.id };
+  if (paths !== undefined) {
+    const outcome = await client.call('discardPaths', { params, body: { paths: [...paths] } });
+    if (json) printJson(outcome);
+    else process.stdout.write(discardText(outcome));
+    return outcome.discarded.length === 0 ? 66 : 0;
+  }
+  const after = await client.call('discardChanges', { params });
   if (json) printJson(after);
   else print(`The staged changes of ${after.name} are gone.`);
   return 0;
+}
+
+function discardText({ discarded, skipped }: RouteOutput<'discardPaths'>): string {
+  const left = skipped.map(
+    ({ path, why }) => `  left: ${escapeUntrusted(path, 200)}: ${escapeUntrusted(why, 200)}\n`,
+  );
+  return `glovebox: ${discarded.length} discarded\n${left.join('')}`;
 }

@@ -52,6 +52,12 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       detail,
       user,
     });
+  /** What was decided on is no change any more: the layer goes when nothing of it waits for a decision. */
+  const settleChanges = async (session: SessionRecord, how: 'applied' | 'discarded'): Promise<void> => {
+    if ((await changes.list(session)).changes.length > 0) return;
+    await changes.discard(session);
+    await sessions.noteChanges(session, how);
+  };
   return {
     health: async () => ({
       version: parts.version,
@@ -91,23 +97,25 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       return { state: session.changes, changes: [...found], truncated };
     },
     diffChanges: async ({ session }) => ({ diff: await changes.diff(session) }),
+    listHunks: async ({ session, query }) => {
+      requireKept(session, 'hunks');
+      const { path, digest, hunks } = await changes.hunks(session, query.path);
+      return { path, digest, hunks: [...hunks] };
+    },
     applyChanges: async ({ caller, session, body }) => {
       requireKept(session, 'apply');
       await recorded(
         'changes.apply',
         caller.user,
-        body.paths === undefined ? 'all' : `${body.paths.length} paths`,
+        `${body.paths === undefined ? 'all' : `${body.paths.length} paths`}${body.hunks.length === 0 ? '' : `, hunks of ${body.hunks.length} files`}`,
         session,
       );
       const outcome = await changes.apply(session, {
         ...(body.paths === undefined ? {} : { paths: body.paths }),
         sensitive: body.sensitive,
+        hunks: body.hunks,
       });
-      // What was applied is no change any more: the layer goes when nothing of it waits for a decision.
-      if ((await changes.list(session)).changes.length === 0) {
-        await changes.discard(session);
-        await sessions.noteChanges(session, 'applied');
-      }
+      await settleChanges(session, 'applied');
       return { applied: [...outcome.applied], skipped: [...outcome.skipped] };
     },
     discardChanges: async ({ caller, session }) => {
@@ -115,6 +123,13 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       await recorded('changes.discard', caller.user, 'all', session);
       await changes.discard(session);
       return await sessions.noteChanges(session, 'discarded');
+    },
+    discardPaths: async ({ caller, session, body }) => {
+      requireKept(session, 'discard');
+      await recorded('changes.discard', caller.user, `${body.paths.length} paths`, session);
+      const { discarded, skipped } = await changes.discardPaths(session, body.paths);
+      await settleChanges(session, 'discarded');
+      return { discarded: [...discarded], skipped: [...skipped] };
     },
     events: async ({ query }) => {
       const session = await sessionIdOf(query.session);

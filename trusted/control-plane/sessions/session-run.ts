@@ -25,6 +25,7 @@ import type {
 import type { SettleIntents } from '../audit-trail.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import { ClockWatch } from './clock-watch.ts';
 import type { ControlChannel } from './control-channel.ts';
 import type { SessionLifeWriter } from './session-life.ts';
 
@@ -62,6 +63,7 @@ export class SessionRun {
   #resolveOver: () => void = () => undefined;
   #attachedOnce = false;
   #policy: SidecarPolicy;
+  readonly #clock: ClockWatch;
 
   constructor(options: SessionRunOptions) {
     this.#options = options;
@@ -76,6 +78,8 @@ export class SessionRun {
     this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
     void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
     this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () => this.end('time-limit', null));
+    this.#clock = new ClockWatch(options.clock);
+    this.#stops.push(this.#clock.watch());
     if (options.activate.waitForAttach) {
       this.#after(limits.attachWait.value, () => {
         if (!this.#attachedOnce) void this.end('client-gone', 'nobody attached to it');
@@ -238,6 +242,10 @@ export class SessionRun {
       if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason)) {
         await life.apply({ type: 'explain', ...end.explained });
       }
+    });
+    await step('noting the clock', async () => {
+      const setBack = this.#clock.setBackMs();
+      if (setBack > 0) await changes.clockSetBack(this.record, setBack);
     });
     await step('looking for changes', async () => {
       if (changed ?? (await changes.hasChanges(this.record))) await life.note({ changes: 'kept' });

@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { GloveboxError, limits } from '../../../pure/contracts/index.ts';
 import { hostExecuted, hostExecutedTable } from '../../../pure/policy/index.ts';
 import { absent } from './host-view.ts';
@@ -53,7 +53,10 @@ async function survey(workspace: string): Promise<Map<string, Found>> {
     const isGit = path === '.git' || path.toLowerCase().endsWith('/.git');
     if (isGit && entry.isDirectory())
       for (const inside of await gitFolder(workspace, path)) paths.add(inside);
-    else paths.add(path);
+    else if (isHead(path) && hostExecuted(path) === null) {
+      if (await isRepository(workspace, dirname(path)))
+        for (const inside of await gitFolder(workspace, dirname(path))) paths.add(inside);
+    } else paths.add(path);
     if (entry.isSymbolicLink()) {
       const target = await targetInside(workspace, path);
       if (target !== undefined) paths.add(target);
@@ -68,6 +71,15 @@ async function survey(workspace: string): Promise<Map<string, Found>> {
   return found;
 }
 
+const isHead = (path: string): boolean => basename(path) === 'HEAD';
+
+/** git takes any folder with these for a repository, whatever its name, and obeys its configuration and hooks in it. */
+async function isRepository(workspace: string, folder: string): Promise<boolean> {
+  const has = async (name: string): Promise<boolean> =>
+    (await lstat(join(workspace, folder, name)).catch(absent)) !== undefined;
+  return (await has('commondir')) || ((await has('objects')) && (await has('refs')));
+}
+
 const identityOf = (entry: Stats): string => `${entry.ino} ${entry.ctimeMs} ${entry.size} ${entry.mode}`;
 
 /**
@@ -75,8 +87,10 @@ const identityOf = (entry: Stats): string => `${entry.ino} ${entry.ctimeMs} ${en
  * left out: there are thousands, and nothing runs them before something on the list, or a person, says so.
  */
 async function findNamed(workspace: string): Promise<string[]> {
-  const tests = ['.git', ...hostExecutedTable.flatMap(({ names }) => names)].map((name) => {
-    const plain = (name.endsWith('/') ? name.slice(0, -1) : name).replace(/[*?[\]\\]/g, '\\$&');
+  const tests = ['.git', 'HEAD', ...hostExecutedTable.flatMap(({ names }) => names)].map((name) => {
+    // The stars are the table's own.
+    const plain = (name.endsWith('/') ? name.slice(0, -1) : name).replace(/[?[\]\\]/g, '\\$&');
+    if (plain === 'HEAD') return ['-name', plain];
     return plain.includes('/') ? ['-ipath', `*/${plain}`] : ['-iname', plain];
   });
   const anyOf = tests.flatMap((test, index) => [...(index === 0 ? [] : ['-o']), ...test]);
@@ -100,7 +114,7 @@ async function findNamed(workspace: string): Promise<string[]> {
       ],
       { cwd: workspace, timeoutMs: limits.guardedWalk.value },
     );
-    return output.split('\0').filter((path) => path !== '' && hostExecuted(path) !== null);
+    return output.split('\0').filter((path) => path !== '' && (hostExecuted(path) !== null || isHead(path)));
   } catch (error) {
     // What the walk did not see would be writable.
     throw refused(workspace, 'the search for what host tools execute unasked did not end', error);
