@@ -171,7 +171,7 @@ export const operatorRoutes = defineRoutes({
     path: '/v1/sessions/:id/changes/hunks',
     ...personOfSession,
     params: idParam,
-    query: z.strictObject({ path: z.string().min(1).max(4096) }),
+    query: z.strictObject({ path: z.string().max(4096).optional() }),
     response: z.object({
       path: z.string(),
       digest: z.string(),

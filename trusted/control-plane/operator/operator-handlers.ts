@@ -99,7 +99,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     diffChanges: async ({ session }) => ({ diff: await changes.diff(session) }),
     listHunks: async ({ session, query }) => {
       requireKept(session, 'hunks');
-      const { path, digest, hunks } = await changes.hunks(session, query.path);
+      const { path, digest, hunks } = await changes.hunks(session, query.path ?? '');
       return { path, digest, hunks: [...hunks] };
     },
     applyChanges: async ({ caller, session, body }) => {
