@@ -176,6 +176,27 @@ export const limits = {
     bounds: 'the head of a request',
     reached: '431, closed',
   },
+  egressIdleUpstream: {
+    value: 60_000,
+    unit: 'ms',
+    owner: 'egress',
+    bounds: 'how long an unused HTTP/2 connection to an upstream is kept',
+    reached: 'it is closed; the next request makes a new one',
+  },
+  egressStreams: {
+    value: 128,
+    unit: 'count',
+    owner: 'egress',
+    bounds: 'requests at the same time on one HTTP/2 connection of an agent',
+    reached: 'the library refuses the stream (REFUSED_STREAM)',
+  },
+  egressWindow: {
+    value: 1_048_576,
+    unit: 'bytes',
+    owner: 'egress',
+    bounds: 'what one HTTP/2 stream may have on its way before its reader takes it',
+    reached: 'its sender waits',
+  },
   egressHeadersTime: {
     value: 20_000,
     unit: 'ms',

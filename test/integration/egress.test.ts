@@ -308,7 +308,9 @@ describe('the egress proxy, with the real curl', () => {
     }
     proxy.recheck();
     upstream.closeAllConnections();
-    expect([await kept.ended, kept.text()]).toEqual([18, 'data: first\n\n']);
+    // A part of a transfer, by HTTP/1.1 or HTTP/2.
+    expect([18, 92]).toContain(await kept.ended);
+    expect(kept.text()).toBe('data: first\n\n');
   }, 30_000);
   it('asks where the rule asks, and spends the grant', async () => {
     const url = `https://asked.example:${String(upstreamPort)}/a`;

@@ -1,43 +1,27 @@
-import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline, type Duplex } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline, type Duplex, type Readable, type Writable } from 'node:stream';
 import { asGloveboxError, GloveboxError } from '../../pure/contracts/index.ts';
-import {
-  decide,
-  type CompiledRule,
-  type EgressDecision,
-  type EgressRequest,
-  type Injection,
-} from '../../pure/egress/index.ts';
+import type { EgressRequest } from '../../pure/egress/index.ts';
+import { AddressRefused, upstreamError } from './addresses.ts';
 import { EchoGuard } from './echo-guard.ts';
 import { pairsOf, requestHeaders, responseHeaders } from './headers.ts';
-import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
-import { RequestsUnderWay, type UnderWay } from './under-way.ts';
-import { AddressRefused, upstreamError, type Upstreams } from './upstream.ts';
-
-/** Where the agent's connection leads: from its CONNECT and TLS handshake, or from an absolute-form target. */
-export interface Destination {
-  readonly scheme: 'https' | 'http';
-  readonly host: string;
-  readonly port: number;
-  readonly sni: string | null;
-}
-
-interface Permitted<I> {
-  readonly rule: CompiledRule;
-  readonly path: string;
-  readonly inject: Injection | null;
-  readonly credential: string | null;
-  readonly intent: I | null;
-}
+import { http1Inbound, type Destination, type Inbound } from './inbound.ts';
+import { entryOf, Permissions, type Permitted } from './permission.ts';
+import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
+import type { Answer, OutgoingRequest, Sending } from './sending.ts';
+import { RequestsUnderWay } from './under-way.ts';
+import type { Upstreams } from './upstream.ts';
 
 /** One request from the agent to an upstream, decided, written down, and carried out. */
 export class Exchange<S extends EgressStamp, I extends EgressIntent> {
   readonly #options: EgressOptions<S, I>;
+  readonly #permissions: Permissions<S, I>;
   readonly #upstreams: Upstreams;
   readonly #underWay: RequestsUnderWay;
 
   constructor(options: EgressOptions<S, I>, upstreams: Upstreams) {
     this.#options = options;
+    this.#permissions = new Permissions(options);
     this.#upstreams = upstreams;
     this.#underWay = new RequestsUnderWay(options.policy);
   }
@@ -45,26 +29,39 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
   /** The policy has changed: what it refuses now ends now, streams and sockets that live long above all. */
   recheck(): void {
     for (const { question, rule } of this.#underWay.recheck()) {
-      const place = { ...question, host: question.connectHost, port: question.connectPort };
-      const record = this.#record(this.#options.stamp(), question, place);
-      this.#options.audit.event({ ...record, decision: 'deny', rule, detail: 'cut: the policy was changed' });
+      const entry = entryOf(this.#options.stamp(), question);
+      this.#options.audit.event({ ...entry, decision: 'deny', rule, detail: 'cut: the policy was changed' });
     }
   }
 
-  async serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    destination: Destination,
-    target: string,
-  ): Promise<void> {
-    const begun = this.#begin(request, response, destination, target);
+  async serve(inbound: Inbound, destination: Destination): Promise<void> {
+    let gone = false as boolean;
+    const begun = this.#underWay.begin(questionOf(inbound, destination), () => {
+      inbound.cut();
+    });
+    inbound.onceClosed((complete) => {
+      gone = !complete;
+      this.#underWay.over(begun);
+    });
     try {
-      const permitted = await this.#permit(request, destination, begun);
-      if (request.headers.expect !== undefined) response.writeContinue();
-      const outgoing = this.#open(request, destination, permitted, false);
-      this.#carry(request, response, outgoing, destination, permitted);
+      const permitted = await this.#permissions.permit(inbound, destination, begun);
+      if (gone) {
+        await this.#permissions.finish(permitted, {
+          result: 'error',
+          detail: 'the client left before it was sent',
+        });
+        return;
+      }
+      inbound.proceed();
+      const outgoing = this.#outgoing(inbound, destination, permitted);
+      const target = { ...place(destination), path: permitted.path };
+      const sending = this.#upstreams.send(permitted.rule, target, outgoing, inbound.protocol === 'HTTP/2');
+      inbound.onceClosed((complete) => {
+        if (!complete) sending.abort();
+      });
+      await this.#carry(inbound, destination, permitted, sending);
     } catch (error) {
-      refuse(response, asGloveboxError(error));
+      inbound.refuse(asGloveboxError(error));
     }
   }
 
@@ -76,21 +73,34 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     head: Buffer,
     destination: Destination,
   ): Promise<void> {
-    const begun = this.#begin(request, response, destination, request.url ?? '/');
+    const inbound = http1Inbound(request, response, request.url ?? '/');
+    const begun = this.#underWay.begin(questionOf(inbound, destination), () => {
+      inbound.cut();
+    });
     socket.once('close', () => this.#underWay.over(begun));
     try {
-      const permitted = await this.#permit(request, destination, begun);
-      const outgoing = this.#open(request, destination, permitted, true);
+      const permitted = await this.#permissions.permit(inbound, destination, begun);
+      const target = { ...place(destination), path: permitted.path };
+      const outgoing = this.#upstreams.upgrade(
+        permitted.rule,
+        target,
+        this.#outgoing(inbound, destination, permitted),
+      );
       outgoing.on('error', (error) => {
-        void this.#finish(permitted, 'error', error.message);
-        refuse(response, this.#failure(destination, error));
+        void this.#failed(inbound, destination, permitted, error);
       });
       outgoing.on('response', (answer) => {
-        this.#answer(answer, response, permitted);
+        void this.#answer(inbound, permitted, {
+          status: answer.statusCode ?? 502,
+          headers: pairsOf(answer.rawHeaders),
+          body: answer,
+          headAlone: false,
+          trailers: () => [],
+        });
       });
       outgoing.on('upgrade', (answer, upstream, upstreamHead) => {
         const headers = [
-          ...responseHeaders(pairsOf(answer.rawHeaders)),
+          ...responseHeaders(pairsOf(answer.rawHeaders)).flat(),
           'connection',
           'Upgrade',
           'upgrade',
@@ -102,253 +112,163 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         if (upstreamHead.length > 0) socket.write(upstreamHead);
         if (head.length > 0) upstream.write(head);
         pipeline(socket, upstream, socket, () => undefined);
-        upstream.once('close', () => void this.#finish(permitted, 'ok', 'websocket closed'));
-      });
-      outgoing.end();
-    } catch (error) {
-      refuse(response, asGloveboxError(error));
-    }
-  }
-
-  #begin(
-    request: IncomingMessage,
-    response: ServerResponse,
-    destination: Destination,
-    target: string,
-  ): UnderWay {
-    const question: EgressRequest = {
-      scheme: destination.scheme,
-      connectHost: destination.host,
-      connectPort: destination.port,
-      sni: destination.sni,
-      method: request.method ?? '',
-      target,
-      headers: pairsOf(request.rawHeaders),
-    };
-    const { socket } = request;
-    const begun = this.#underWay.begin(question, () => socket.destroy());
-    // An upgrade's response is over when its socket begins; that one is over with its socket.
-    if (request.headers.upgrade === undefined) response.once('close', () => this.#underWay.over(begun));
-    return begun;
-  }
-
-  async #permit(request: IncomingMessage, destination: Destination, begun: UnderWay): Promise<Permitted<I>> {
-    const stamp = this.#options.stamp();
-    const { question } = begun;
-    if (request.httpVersion === '1.0' && request.headers['transfer-encoding'] !== undefined) {
-      throw new GloveboxError('GB_INPUT_INVALID', {
-        what: 'The request',
-        detail: 'HTTP/1.0 knows no transfer encoding',
-      });
-    }
-    const { egress, placeholders } = this.#options.policy;
-    const decision = decide(egress, placeholders, question);
-    const record = this.#record(stamp, question, destination);
-    if (decision.decision === 'deny') return this.#deny(record, question, destination, decision);
-    begun.decided = decision.decision;
-    const allowed = decision.decision === 'ask' ? await this.#consented(record, stamp, decision) : decision;
-    const permitted = await this.#recorded(record, stamp, allowed);
-    if (!begun.cut) return permitted;
-    await this.#finish(permitted, 'error', 'the policy was changed before anything was sent');
-    throw new GloveboxError('GB_EGRESS_DENIED', {
-      target: record.target,
-      detail: 'the policy was changed meanwhile',
-      rule: 'egress.changed',
-      todo: 'Ask the person to add an egress rule to the policy.',
-    });
-  }
-
-  #record(
-    stamp: S | null,
-    question: EgressRequest,
-    destination: Destination,
-  ): Omit<EgressRecord<S>, 'decision' | 'rule'> {
-    const path = question.target.split('?', 1)[0] ?? '/';
-    return {
-      stamp,
-      operation: `egress:${question.method}`,
-      target: `${destination.scheme}://${destination.host}:${String(destination.port)}${path}`,
-      secret: null,
-      alert: false,
-      detail: null,
-    };
-  }
-
-  #deny(
-    record: Omit<EgressRecord<S>, 'decision' | 'rule'>,
-    question: EgressRequest,
-    destination: Destination,
-    { rule, why, todo, alert }: Extract<EgressDecision, { decision: 'deny' }>,
-  ): never {
-    this.#options.audit.event({ ...record, decision: 'deny', rule, alert, detail: why });
-    throw new GloveboxError('GB_EGRESS_DENIED', {
-      target: `${question.method} ${destination.host}`,
-      detail: why,
-      rule,
-      todo,
-    });
-  }
-
-  async #consented(
-    record: Omit<EgressRecord<S>, 'decision' | 'rule'>,
-    stamp: S | null,
-    decision: Extract<EgressDecision, { decision: 'ask' }>,
-  ): Promise<Extract<EgressDecision, { decision: 'allow' }>> {
-    const granted = stamp !== null && (await this.#options.takeGrant(stamp, decision.scope));
-    if (granted && decision.allowed.decision === 'allow') return { ...decision.allowed, audited: true };
-    this.#options.audit.event({ ...record, decision: 'ask', rule: decision.rule.id, detail: decision.scope });
-    throw new GloveboxError('GB_CONSENT_REQUIRED', { scope: decision.scope, rule: decision.rule.id });
-  }
-
-  /** What has an effect or gets a credential is stored before anything goes out (R42), and needs a person's turn. */
-  async #recorded(
-    record: Omit<EgressRecord<S>, 'decision' | 'rule'>,
-    stamp: S | null,
-    { rule, path, inject, audited }: Extract<EgressDecision, { decision: 'allow' }>,
-  ): Promise<Permitted<I>> {
-    const entry = { ...record, decision: 'allow', rule: rule.id, secret: inject?.secret ?? null } as const;
-    if (!audited) {
-      this.#options.audit.event(entry);
-      return { rule, path, inject: null, credential: null, intent: null };
-    }
-    if (stamp === null) {
-      this.#options.audit.event({ ...entry, decision: 'deny', rule: 'turn.none', detail: 'no turn is open' });
-      throw new GloveboxError('GB_EGRESS_DENIED', {
-        target: record.target,
-        detail: 'no turn is open',
-        rule: 'turn.none',
-        todo: 'Wait for a person.',
-      });
-    }
-    const intent = await this.#options.audit.intent(entry);
-    if (inject === null) return { rule, path, inject, credential: null, intent };
-    try {
-      const secret = await this.#options.readSecret(inject.secret, intent.sequence);
-      return { rule, path, inject, credential: secret.reveal(), intent };
-    } catch (error) {
-      await this.#options.audit.outcome(intent, 'error', 'the secret could not be read');
-      throw error;
-    }
-  }
-
-  #open(
-    request: IncomingMessage,
-    destination: Destination,
-    permitted: Permitted<I>,
-    upgrade: boolean,
-  ): ClientRequest {
-    const headers = requestHeaders(
-      pairsOf(request.rawHeaders),
-      permitted.inject,
-      permitted.credential,
-      upgrade,
-    );
-    const target = { host: destination.host.toLowerCase(), port: destination.port, path: permitted.path };
-    return this.#upstreams.open(permitted.rule, target, headers, request.method ?? 'GET');
-  }
-
-  #carry(
-    request: IncomingMessage,
-    response: ServerResponse,
-    outgoing: ClientRequest,
-    destination: Destination,
-    permitted: Permitted<I>,
-  ): void {
-    let answered = false;
-    outgoing.on('error', (error) => {
-      if (answered) return;
-      answered = true;
-      void this.#finish(permitted, error instanceof AddressRefused ? 'error' : 'unknown', error.message);
-      if (error instanceof AddressRefused) {
-        this.#options.audit.event({
-          stamp: null,
-          operation: `egress:${request.method ?? ''}`,
-          target: `${destination.scheme}://${destination.host}:${String(destination.port)}`,
-          decision: 'deny',
-          rule: 'egress.address',
-          secret: null,
-          alert: true,
-          detail: error.message,
+        upstream.once('close', () => {
+          const { bytesRead, bytesWritten } = upstream as Duplex & {
+            bytesRead: number;
+            bytesWritten: number;
+          };
+          const detail = `websocket closed, ${String(bytesRead)} bytes in, ${String(bytesWritten)} bytes out`;
+          void this.#permissions.finish(permitted, { result: 'ok', detail });
         });
-      }
-      refuse(response, this.#failure(destination, error));
+      });
+    } catch (error) {
+      inbound.refuse(asGloveboxError(error));
+    }
+  }
+
+  #outgoing(inbound: Inbound, destination: Destination, permitted: Permitted<S, I>): OutgoingRequest {
+    const { host, port } = place(destination);
+    const usual = destination.scheme === 'https' ? 443 : 80;
+    const authority = port === usual ? host : `${host}:${String(port)}`;
+    return {
+      method: inbound.method,
+      headers: requestHeaders(inbound.headers, authority, permitted.inject, permitted.credential),
+      body: inbound.body,
+      hasBody: inbound.hasBody,
+    };
+  }
+
+  async #carry(
+    inbound: Inbound,
+    destination: Destination,
+    permitted: Permitted<S, I>,
+    sending: Sending,
+  ): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = await sending.answer;
+    } catch (error) {
+      await this.#failed(inbound, destination, permitted, error as Error);
+      return;
+    }
+    await this.#answer(inbound, permitted, answer, sending.address());
+  }
+
+  async #failed(
+    inbound: Inbound,
+    destination: Destination,
+    permitted: Permitted<S, I>,
+    error: Error,
+  ): Promise<void> {
+    const refused = error instanceof AddressRefused;
+    if (refused) {
+      this.#options.audit.event({
+        ...permitted.entry,
+        decision: 'deny',
+        rule: 'egress.address',
+        alert: true,
+        detail: error.message,
+      });
+    }
+    inbound.refuse(
+      refused
+        ? new GloveboxError('GB_EGRESS_DENIED', {
+            target: destination.host,
+            detail: error.message,
+            rule: 'egress.address',
+            todo: 'Private addresses are reached only where the policy names their range.',
+          })
+        : upstreamError(destination.host, error),
+    );
+    await this.#permissions.finish(permitted, {
+      result: refused ? 'error' : 'unknown',
+      detail: error.message,
     });
-    outgoing.on('response', (answer) => {
-      answered = true;
-      this.#answer(answer, response, permitted);
-    });
-    response.once('close', () => {
-      if (!response.writableFinished) outgoing.destroy();
-    });
-    pipeline(request, outgoing, () => undefined);
   }
 
   /** Headers at once, then bytes as they come; a redirect is handed over, never followed. */
-  #answer(answer: IncomingMessage, response: ServerResponse, permitted: Permitted<I>): void {
-    const pairs = pairsOf(answer.rawHeaders);
+  async #answer(
+    inbound: Inbound,
+    permitted: Permitted<S, I>,
+    answer: Answer,
+    address: string | null = null,
+  ): Promise<void> {
     const { credential } = permitted;
-    if (credential !== null && pairs.some(([, value]) => value.includes(credential))) {
-      answer.destroy();
-      void this.#finish(permitted, 'error', 'the reply held the credential in a header');
-      refuse(
-        response,
+    if (credential !== null && answer.headers.some(([, value]) => value.includes(credential))) {
+      answer.body.destroy();
+      inbound.refuse(
         new GloveboxError('GB_UPSTREAM_FAILED', {
           what: 'The upstream',
           detail: 'its reply held the credential, and was cut',
         }),
       );
+      await this.#permissions.finish(permitted, {
+        result: 'error',
+        detail: 'the reply held the credential in a header',
+      });
       return;
     }
-    response.writeHead(answer.statusCode ?? 502, responseHeaders(pairs));
-    response.flushHeaders();
+    const bodiless =
+      answer.headAlone || inbound.method === 'HEAD' || answer.status === 204 || answer.status === 304;
+    const out = inbound.respond(answer.status, answer.headers, bodiless);
     let bytes = 0;
-    answer.on('data', (chunk: Buffer) => (bytes += chunk.length));
-    const done = (error: NodeJS.ErrnoException | null): void => {
-      const detail = `${String(answer.statusCode)}, ${String(bytes)} bytes${error === null ? '' : `, ${error.message}`}`;
-      void this.#finish(permitted, error === null ? 'ok' : 'error', detail);
-    };
-    answer.once('end', () => {
-      const trailers = pairsOf(answer.rawTrailers);
-      if (trailers.length > 0) response.addTrailers(trailers);
+    answer.body.on('data', (chunk: Buffer) => (bytes += chunk.length));
+    const error = bodiless
+      ? await drained(answer.body, out)
+      : await this.#stream(inbound, answer, out, credential);
+    const detail = [
+      String(answer.status),
+      `${String(bytes)} bytes`,
+      `${(performance.now() - permitted.began).toFixed(0)} ms`,
+      ...(address === null ? [] : [address]),
+      ...(error === null ? [] : [error.message]),
+    ].join(', ');
+    await this.#permissions.finish(permitted, { result: error === null ? 'ok' : 'error', detail });
+  }
+
+  #stream(
+    inbound: Inbound,
+    answer: Answer,
+    out: Writable,
+    credential: string | null,
+  ): Promise<NodeJS.ErrnoException | null> {
+    // Before the end of the body reaches the client, its trailers are known.
+    answer.body.prependOnceListener('end', () => {
+      const trailers = answer.trailers();
+      if (trailers.length > 0) inbound.trailers(trailers);
     });
-    if (credential === null)
-      pipeline(answer, response, (error) => {
-        done(error ?? null);
-      });
-    else
-      pipeline(answer, new EchoGuard(credential), response, (error) => {
-        done(error ?? null);
-      });
-  }
-
-  #failure(destination: Destination, error: Error): GloveboxError {
-    return error instanceof AddressRefused
-      ? new GloveboxError('GB_EGRESS_DENIED', {
-          target: destination.host,
-          detail: error.message,
-          rule: 'egress.address',
-          todo: 'Private addresses are reached only where the policy names their range.',
-        })
-      : upstreamError(destination.host, error);
-  }
-
-  async #finish(permitted: Permitted<I>, result: 'ok' | 'error' | 'unknown', detail: string): Promise<void> {
-    if (permitted.intent !== null) await this.#options.audit.outcome(permitted.intent, result, detail);
+    return new Promise((resolve) => {
+      const done = (error?: NodeJS.ErrnoException | null): void => {
+        resolve(error ?? null);
+      };
+      if (credential === null) pipeline(answer.body, out, done);
+      else pipeline(answer.body, new EchoGuard(credential), out, done);
+    });
   }
 }
 
-/** The error as the body, where the answer has not begun; else the connection ends. */
-export function refuse(response: ServerResponse, error: GloveboxError): void {
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
-  const body = JSON.stringify(error.toBody());
-  response.writeHead(error.status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    connection: 'close',
-    'x-glovebox-error': error.code,
+const questionOf = (inbound: Inbound, destination: Destination): EgressRequest => ({
+  scheme: destination.scheme,
+  connectHost: destination.host,
+  connectPort: destination.port,
+  sni: destination.sni,
+  method: inbound.method,
+  target: inbound.target,
+  headers: inbound.headers,
+});
+
+const place = ({ host, port }: Destination): { host: string; port: number } => ({
+  host: host.toLowerCase(),
+  port,
+});
+
+/** An answer without a body is at its end once its stream is. */
+const drained = (body: Readable, out: Writable): Promise<Error | null> =>
+  new Promise((resolve) => {
+    body.once('error', resolve);
+    body.once('close', () => {
+      resolve(null);
+    });
+    body.resume();
+    if (!out.writableEnded) out.end();
   });
-  response.end(body);
-}

@@ -9,6 +9,19 @@ export function pairsOf(raw: readonly string[]): [string, string][] {
   return pairs;
 }
 
+/** As node:http2 takes them: a name with several values is a list. */
+export function listOf(pairs: Pairs): Record<string, string | string[]> {
+  const found = new Map<string, string | string[]>();
+  for (const [name, value] of pairs) {
+    const before = found.get(name);
+    found.set(
+      name,
+      before === undefined ? value : [...(typeof before === 'string' ? [before] : before), value],
+    );
+  }
+  return Object.fromEntries(found);
+}
+
 /** RFC 9110 section 7.6.1, and what proxies of old added to it. `te: trailers` is allowed to pass: gRPC needs it. */
 const hopByHop = new Set([
   'connection',
@@ -20,6 +33,7 @@ const hopByHop = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'http2-settings',
 ]);
 
 function withoutHops(pairs: Pairs): Pairs {
@@ -36,32 +50,26 @@ function withoutHops(pairs: Pairs): Pairs {
   );
 }
 
-/** What goes upstream: hop-by-hop headers out, the credential in, in place of whatever the request had there. */
+/**
+ * What goes upstream, whichever protocol carries it: hop-by-hop headers out, the credential in, in place of whatever the request
+ * had there. `host` is among them; HTTP/2's `:authority` is not.
+ */
 export function requestHeaders(
   pairs: Pairs,
+  authority: string,
   inject: Injection | null,
   credential: string | null,
-  upgrade: boolean,
-): string[] {
-  const kept = withoutHops(pairs).filter(([name]) => name !== 'expect' && name !== inject?.header);
-  const chunked = pairs.some(([name]) => name === 'transfer-encoding');
-  const added: [string, string][] = [
-    ...(inject === null || credential === null
-      ? []
-      : [[inject.header, inject.prefix + credential] as [string, string]]),
-    ...(chunked ? [['transfer-encoding', 'chunked'] as [string, string]] : []),
-    ...(upgrade
-      ? ([
-          ['connection', 'Upgrade'],
-          ['upgrade', 'websocket'],
-        ] as [string, string][])
-      : []),
+): Pairs {
+  const kept = withoutHops(pairs).filter(
+    ([name]) => name !== 'expect' && name !== 'host' && name !== ':authority' && name !== inject?.header,
+  );
+  return [
+    ['host', authority],
+    ...kept,
+    ...(inject === null || credential === null ? [] : [[inject.header, inject.prefix + credential] as const]),
   ];
-  return [...kept, ...added].flat();
 }
 
-/** What goes back to the agent. Node frames the body anew, so lengths pass and codings do not. */
-export const responseHeaders = (pairs: Pairs): string[] =>
-  withoutHops(pairs)
-    .filter(([name]) => name !== 'alt-svc')
-    .flat();
+/** What goes back to the agent. The body is framed anew, so lengths pass and codings do not. */
+export const responseHeaders = (pairs: Pairs): Pairs =>
+  withoutHops(pairs).filter(([name]) => name !== 'alt-svc' && !name.startsWith(':'));

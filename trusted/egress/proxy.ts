@@ -1,10 +1,12 @@
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http';
-import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
+import { createServer as createHttp2Server, type Http2Server, type IncomingHttpHeaders } from 'node:http2';
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import { asGloveboxError, GloveboxError, limits } from '../../pure/contracts/index.ts';
 import { decideConnect, normaliseHost } from '../../pure/egress/index.ts';
-import { Exchange, refuse, type Destination } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import { http1Inbound, http2Inbound, refuse, type Destination } from './inbound.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import { createUpstreams } from './upstream.ts';
 
@@ -23,7 +25,18 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
   const exchange = new Exchange(options, upstreams);
   const destinations = new WeakMap<object, Destination>();
   const connections = new Set<Duplex>();
-  const contexts = createContexts(options.certificateFor);
+  const doors = createDoors(options.certificateFor, (tls, host, port) => {
+    tls.on('error', () => tls.destroy());
+    const { servername } = tls as TLSSocket & { servername?: string | false | null };
+    const sni = typeof servername === 'string' && servername !== '' ? servername : null;
+    destinations.set(tls, { scheme: 'https', host, port, sni });
+    if (tls.alpnProtocol !== 'h2') {
+      inner.emit('connection', tls);
+      return;
+    }
+    inner2.once('session', (session) => carriers.set(session, tls));
+    inner2.emit('connection', tls);
+  });
 
   const outer = boundedServer((request, response) => {
     // Plain HTTP: the target is absolute, and no TLS says anything about it.
@@ -36,20 +49,29 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
           detail: 'its target is not absolute',
         }),
       );
-    else void exchange.serve(request, response, place.destination, place.target);
+    else void exchange.serve(http1Inbound(request, response, place.target), place.destination);
   });
   const inner = boundedServer((request, response) => {
-    void exchange.serve(request, response, destinationOf(request), request.url ?? '');
+    void exchange.serve(http1Inbound(request, response, request.url ?? ''), destinationOf(request.socket));
   });
-  const destinationOf = (request: IncomingMessage): Destination => {
-    const destination = destinations.get(request.socket);
+  // HTTP/2 only by ALPN within TLS: prior knowledge and h2c upgrades are not spoken anywhere.
+  const inner2 = boundedHttp2Server();
+  inner2.on('stream', (stream, headers: IncomingHttpHeaders, _, raw?: string[]) => {
+    stream.on('error', () => stream.destroy());
+    const socket = carriers.get(stream.session ?? {});
+    if (socket === undefined) stream.destroy();
+    else void exchange.serve(http2Inbound(stream, headers, raw ?? []), destinationOf(socket));
+  });
+  const carriers = new WeakMap<object, object>();
+  const destinationOf = (carrier: object): Destination => {
+    const destination = destinations.get(carrier);
     if (destination === undefined)
       throw new GloveboxError('GB_INTERNAL', { detail: 'a connection without a destination' });
     return destination;
   };
 
   inner.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    void exchange.upgrade(request, responseOn(request, socket), socket, head, destinationOf(request));
+    void exchange.upgrade(request, responseOn(request, socket), socket, head, destinationOf(request.socket));
   });
   outer.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
     refuse(
@@ -90,33 +112,12 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
       }
       const name = normaliseHost(host);
       if (!name.ok) throw new GloveboxError('GB_INPUT_INVALID', { what: 'The host', detail: name.why });
-      const secureContext = await contexts(name.value);
+      const door = await doors(name.value, port);
       response.writeHead(200, 'Connection Established');
       response.flushHeaders();
       response.detachSocket(socket as Socket);
       if (head.length > 0) socket.unshift(head);
-      const tls = new TLSSocket(socket, {
-        isServer: true,
-        secureContext,
-        ALPNProtocols: ['http/1.1'],
-        requestCert: false,
-      });
-      const timer = setTimeout(() => tls.destroy(), limits.egressHandshake.value);
-      tls.on('error', () => tls.destroy());
-      tls.once('close', () => {
-        clearTimeout(timer);
-      });
-      tls.once('secure', () => {
-        clearTimeout(timer);
-        const sni = (tls as TLSSocket & { servername?: string | false | null }).servername;
-        destinations.set(tls, {
-          scheme: 'https',
-          host: name.value,
-          port,
-          sni: typeof sni === 'string' && sni !== '' ? sni : null,
-        });
-        inner.emit('connection', tls);
-      });
+      door.emit('connection', socket);
     } catch (error) {
       refuse(response, asGloveboxError(error));
     }
@@ -142,6 +143,7 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
       upstreams.close();
       outer.close();
       inner.close();
+      inner2.close();
     },
   };
 }
@@ -176,6 +178,30 @@ function boundedServer(listener: (request: IncomingMessage, response: ServerResp
   return server;
 }
 
+/** Floods of resets, settings, pings and empty frames are ended by the library (nghttp2); these bound what is left. */
+function boundedHttp2Server(): Http2Server {
+  const server = createHttp2Server({
+    settings: {
+      enablePush: false,
+      enableConnectProtocol: false,
+      initialWindowSize: limits.egressWindow.value,
+      maxConcurrentStreams: limits.egressStreams.value,
+      maxHeaderListSize: limits.egressHeaders.value,
+    },
+    maxHeaderListPairs: limits.egressHeaderCount.value,
+    maxSessionMemory: 32,
+    maxOutstandingPings: 4,
+  });
+  server.on('sessionError', () => undefined);
+  server.on('session', (session) => {
+    session.once('remoteSettings', () => {
+      session.setLocalWindowSize(limits.egressWindow.value * 4);
+    });
+    session.on('error', () => session.destroy());
+  });
+  return server;
+}
+
 const statusOf = (error: Error): string =>
   'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
     ? '431 Request Header Fields Too Large'
@@ -192,21 +218,35 @@ function responseOn(request: IncomingMessage, socket: Duplex): ServerResponse {
   return response;
 }
 
-function createContexts(
+/** The TLS ends that stand for an upstream's: one for each host and port, with the session's own certificate for the host. */
+function createDoors(
   certificateFor: EgressOptions['certificateFor'],
-): (host: string) => Promise<SecureContext> {
-  const made = new Map<string, { readonly at: number; readonly context: Promise<SecureContext> }>();
+  enter: (tls: TLSSocket, host: string, port: number) => void,
+): (host: string, port: number) => Promise<TlsServer> {
+  const made = new Map<string, { readonly at: number; readonly door: Promise<TlsServer> }>();
   const renewAfter = 12 * 3_600_000;
-  return (host) => {
-    const known = made.get(host);
-    if (known !== undefined && performance.now() - known.at < renewAfter) return known.context;
+  return (host, port) => {
+    const key = `${host}:${String(port)}`;
+    const known = made.get(key);
+    if (known !== undefined && performance.now() - known.at < renewAfter) return known.door;
     const oldest = made.keys().next();
     if (made.size >= limits.egressCertificates.value && oldest.done !== true) made.delete(oldest.value);
-    const context = certificateFor(host).then(({ keyPem, chainPem }) =>
-      createSecureContext({ key: keyPem, cert: chainPem, minVersion: 'TLSv1.2' }),
-    );
-    made.set(host, { at: performance.now(), context });
-    return context;
+    const door = certificateFor(host).then(({ keyPem, chainPem }) => {
+      const server = createTlsServer({
+        key: keyPem,
+        cert: chainPem,
+        minVersion: 'TLSv1.2',
+        ALPNProtocols: ['h2', 'http/1.1'],
+        handshakeTimeout: limits.egressHandshake.value,
+      });
+      server.on('secureConnection', (tls) => {
+        enter(tls, host, port);
+      });
+      return server;
+    });
+    door.catch(() => made.delete(key));
+    made.set(key, { at: performance.now(), door });
+    return door;
   };
 }
 

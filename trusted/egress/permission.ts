@@ -1,0 +1,144 @@
+import { GloveboxError } from '../../pure/contracts/index.ts';
+import {
+  decide,
+  type CompiledRule,
+  type EgressDecision,
+  type EgressRequest,
+  type Injection,
+} from '../../pure/egress/index.ts';
+import type { Destination, Inbound } from './inbound.ts';
+import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
+import type { UnderWay } from './under-way.ts';
+
+type Entry<S extends EgressStamp> = Omit<EgressRecord<S>, 'decision' | 'rule'>;
+
+export interface Permitted<S extends EgressStamp, I> {
+  readonly rule: CompiledRule;
+  readonly path: string;
+  readonly inject: Injection | null;
+  readonly credential: string | null;
+  readonly intent: I | null;
+  readonly entry: EgressRecord<S>;
+  readonly began: number;
+}
+
+/** What became of a request, for its record. */
+export interface End {
+  readonly result: 'ok' | 'error' | 'unknown';
+  readonly detail: string;
+}
+
+/** Whether a request may go out, decided and written down before it does. */
+export class Permissions<S extends EgressStamp, I extends EgressIntent> {
+  readonly #options: EgressOptions<S, I>;
+
+  constructor(options: EgressOptions<S, I>) {
+    this.#options = options;
+  }
+
+  async permit(inbound: Inbound, destination: Destination, begun: UnderWay): Promise<Permitted<S, I>> {
+    const began = performance.now();
+    const stamp = this.#options.stamp();
+    const { question } = begun;
+    if (inbound.protocol === 'HTTP/1.0' && inbound.headers.some(([name]) => name === 'transfer-encoding')) {
+      throw new GloveboxError('GB_INPUT_INVALID', {
+        what: 'The request',
+        detail: 'HTTP/1.0 knows no transfer encoding',
+      });
+    }
+    const { egress, placeholders } = this.#options.policy;
+    const decision = decide(egress, placeholders, question);
+    const entry = entryOf(stamp, question);
+    if (decision.decision === 'deny') return this.#deny(entry, question, destination, decision);
+    begun.decided = decision.decision;
+    const allowed = decision.decision === 'ask' ? await this.#consented(entry, stamp, decision) : decision;
+    const permitted = await this.#recorded(entry, stamp, allowed, began);
+    if (!begun.cut) return permitted;
+    await this.finish(permitted, {
+      result: 'error',
+      detail: 'the policy was changed before anything was sent',
+    });
+    throw new GloveboxError('GB_EGRESS_DENIED', {
+      target: entry.target,
+      detail: 'the policy was changed meanwhile',
+      rule: 'egress.changed',
+      todo: 'Ask the person to add an egress rule to the policy.',
+    });
+  }
+
+  #deny(
+    entry: Entry<S>,
+    question: EgressRequest,
+    destination: Destination,
+    { rule, why, todo, alert }: Extract<EgressDecision, { decision: 'deny' }>,
+  ): never {
+    this.#options.audit.event({ ...entry, decision: 'deny', rule, alert, detail: why });
+    throw new GloveboxError('GB_EGRESS_DENIED', {
+      target: `${question.method} ${destination.host}`,
+      detail: why,
+      rule,
+      todo,
+    });
+  }
+
+  async #consented(
+    entry: Entry<S>,
+    stamp: S | null,
+    decision: Extract<EgressDecision, { decision: 'ask' }>,
+  ): Promise<Extract<EgressDecision, { decision: 'allow' }>> {
+    const granted = stamp !== null && (await this.#options.takeGrant(stamp, decision.scope));
+    if (granted && decision.allowed.decision === 'allow') return { ...decision.allowed, audited: true };
+    this.#options.audit.event({ ...entry, decision: 'ask', rule: decision.rule.id, detail: decision.scope });
+    throw new GloveboxError('GB_CONSENT_REQUIRED', { scope: decision.scope, rule: decision.rule.id });
+  }
+
+  /** What has an effect or gets a credential is stored before anything goes out (R42), and needs a person's turn. */
+  async #recorded(
+    entry: Entry<S>,
+    stamp: S | null,
+    { rule, path, inject, audited }: Extract<EgressDecision, { decision: 'allow' }>,
+    began: number,
+  ): Promise<Permitted<S, I>> {
+    const record = { ...entry, decision: 'allow', rule: rule.id, secret: inject?.secret ?? null } as const;
+    const permitted = { rule, path, inject, credential: null, intent: null, entry: record, began };
+    if (!audited) return permitted;
+    if (stamp === null) {
+      this.#options.audit.event({
+        ...record,
+        decision: 'deny',
+        rule: 'turn.none',
+        detail: 'no turn is open',
+      });
+      throw new GloveboxError('GB_EGRESS_DENIED', {
+        target: entry.target,
+        detail: 'no turn is open',
+        rule: 'turn.none',
+        todo: 'Wait for a person.',
+      });
+    }
+    const intent = await this.#options.audit.intent(record);
+    if (inject === null) return { ...permitted, intent };
+    try {
+      const secret = await this.#options.readSecret(inject.secret, intent.sequence);
+      return { ...permitted, credential: secret.reveal(), intent };
+    } catch (error) {
+      await this.#options.audit.outcome(intent, 'error', 'the secret could not be read');
+      throw error;
+    }
+  }
+
+  /** The outcome of what was intended; of what has no effect, the one record. */
+  async finish(permitted: Permitted<S, I>, { result, detail }: End): Promise<void> {
+    if (permitted.intent !== null) await this.#options.audit.outcome(permitted.intent, result, detail);
+    else this.#options.audit.event({ ...permitted.entry, detail });
+  }
+}
+
+export const entryOf = <S extends EgressStamp>(stamp: S | null, question: EgressRequest): Entry<S> => ({
+  stamp,
+  operation: `egress:${question.method}`,
+  target: `${question.scheme}://${question.connectHost}:${String(question.connectPort)}${question.target.split('?', 1)[0] ?? '/'}`,
+  secret: null,
+  alert: false,
+  detail: null,
+});

@@ -1,0 +1,49 @@
+import type { Readable } from 'node:stream';
+import type { Pairs } from './headers.ts';
+
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  /** Path and query. */
+  readonly path: string;
+}
+
+export interface OutgoingRequest {
+  readonly method: string;
+  /** Without hop-by-hop headers, `host` first. */
+  readonly headers: Pairs;
+  readonly body: Readable;
+  readonly hasBody: boolean;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Pairs;
+  readonly body: Readable;
+  /** Its end came with its head: gRPC tells such an answer from one with an empty body. */
+  readonly headAlone: boolean;
+  /** Known once the body has ended. */
+  trailers(): Pairs;
+}
+
+/** One request on its way. */
+export interface Sending {
+  readonly answer: Promise<Answer>;
+  /** The address that it went to; null before it is connected. */
+  address(): string | null;
+  abort(): void;
+}
+
+/** The agent's bytes go up as the upstream takes them; an upstream that answers early does not cost the agent its answer. */
+export function carryBody(body: Readable, upstream: NodeJS.WritableStream): void {
+  const drain = (): void => {
+    body.unpipe(upstream);
+    body.resume();
+  };
+  upstream.once('close', drain);
+  upstream.once('error', drain);
+  body.once('error', () => {
+    upstream.end();
+  });
+  body.pipe(upstream);
+}
