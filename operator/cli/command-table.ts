@@ -60,10 +60,17 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: 'logs <session>',
     description: 'what a session wrote',
-    options: [['--raw', 'the bytes as they are (through pipes only)']],
-    examples: ['glovebox logs calm-fox', 'glovebox logs --raw calm-fox > output.log'],
+    options: [
+      ['-f, --follow', 'go on until the session ends'],
+      ['--raw', 'the bytes as they are (through pipes only)'],
+    ],
+    examples: ['glovebox logs --follow calm-fox', 'glovebox logs --raw calm-fox > output.log'],
     run: async ([id = ''], options) =>
-      (await import('./commands/logs.ts')).logs(id, flag(options['raw']), flag(options['json'])),
+      (await import('./commands/logs.ts')).logs(id, {
+        raw: flag(options['raw']),
+        follow: flag(options['follow']),
+        json: flag(options['json']),
+      }),
   },
   {
     usage: 'stop <sessions...>',

@@ -25,7 +25,7 @@ export interface OperatorClient {
   call<K extends JsonRoute>(name: K, input: RouteInput<K>, signal?: AbortSignal): Promise<RouteOutput<K>>;
   /** What happens from now on, in all sessions or one; ends when `signal` aborts or the control plane does. */
   events(session: string | undefined, signal: AbortSignal): Promise<AsyncIterable<OperatorEvent>>;
-  logs(id: string): Promise<Readable>;
+  logs(id: string, follow?: boolean): Promise<Readable>;
   exportAudit(session: string | undefined): Promise<Readable>;
 }
 
@@ -63,7 +63,13 @@ export function createOperatorClient(socketPath: string): OperatorClient {
       const res = await open(exchange('events', { query: { session } }, signal));
       return untilTheEnd(readNdjson<OperatorEvent>(res));
     },
-    logs: (id) => open(exchange('getSandboxLogs', { params: { id } })),
+    logs: (id, follow) =>
+      open(
+        exchange('getSandboxLogs', {
+          params: { id },
+          query: { follow: follow === true ? 'true' : undefined },
+        }),
+      ),
     exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
   };
 }

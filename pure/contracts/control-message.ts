@@ -34,6 +34,14 @@ export const controlMessage = z.discriminatedUnion('type', [
     type: z.literal('grant-revoked'),
     grant_id: z.string(),
   }),
+  /** A provider of this domain ended: nobody works on what it was given. */
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('provider-gone'),
+    domain: z.string().max(64),
+  }),
   /** The whole of a session's policy, in place of the one before: never a part of it. */
   z.strictObject({
     session_id: z.string(),

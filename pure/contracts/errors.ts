@@ -207,6 +207,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Look at `glovebox policy show`; `glovebox stop` ends the session if the old policy must not hold.',
   },
+  GB_PROVIDER_GONE: {
+    status: 502,
+    exit: 69,
+    what: 'The {domain} provider ended while the call was under way.',
+    why: 'Whether the call took effect is not known; it is recorded as unknown.',
+    todo: 'Look at what the call would have changed before it is made again; the provider is being started anew.',
+  },
   GB_SANDBOX_START: {
     status: 500,
     exit: 70,

@@ -119,6 +119,8 @@ export const operatorRoutes = defineRoutes({
     path: '/v1/sessions/:id/logs',
     ...personOfSession,
     params: idParam,
+    /** `follow`: as it comes, to the session's end. */
+    query: z.strictObject({ follow: z.enum(['true', 'false']).optional() }),
     response: z.null(),
   },
   listSandboxPolicies: {

@@ -185,6 +185,30 @@ describe('the audit writer', () => {
     });
   });
 
+  it('a store that is away is said once until it is back, and nothing is lost', async () => {
+    let away = 3;
+    const told: unknown[] = [];
+    class Away extends MemoryAuditStore {
+      override async append(batch: AuditBatch): Promise<void> {
+        away -= 1;
+        if (away >= 0) throw new Error('the store is away');
+        await super.append(batch);
+      }
+    }
+    const absent = new Away();
+    const writer = await startWriter({ store: absent, onError: (error) => told.push(error) });
+    const session = newSessionId();
+    const sidecar = await bus.connect({ kind: 'sidecar', session });
+    const send = async (): Promise<void> =>
+      await writer.caughtUp((await publisher(sidecar).event(fieldsOf(session))).sequence);
+    await send();
+    expect(told).toHaveLength(1);
+    away = 2;
+    await send();
+    expect(told).toHaveLength(2);
+    expect((await absent.read({ limit: 10 })).length).toBe(2);
+  });
+
   it('signs a checkpoint each N records, each linked to the one before', async () => {
     const writer = await startWriter({ checkpointRecords: 2 });
     const session = newSessionId();

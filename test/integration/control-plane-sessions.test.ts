@@ -43,6 +43,18 @@ describe('the control plane, whole', () => {
     expect(stopped.body).toMatchObject({ state: 'ended', reason: 'stopped', exitCode: 9 });
   });
 
+  test('a log that is followed goes on to the session’s end', async () => {
+    const { id } = await world.run(['sh', '-c', 'echo first; sleep 2; echo second']);
+    await world.untilState(id, 'running');
+    const [now, followed] = await Promise.all([
+      world.call('GET', `/v1/sessions/${id}/logs`),
+      world.call('GET', `/v1/sessions/${id}/logs?follow=true`),
+    ]);
+    expect(now.body).not.toContain('second');
+    expect(followed.body).toBe('first\nsecond\n');
+    expect((await world.call('GET', `/v1/sessions/${id}/logs?follow=true`)).body).toBe('first\nsecond\n');
+  });
+
   test('a time limit ends a session and says so', async () => {
     const { id } = await world.run(['sleep', '600'], { ttlSeconds: 2 });
     expect(await world.untilState(id, 'ended')).toMatchObject({ reason: 'time-limit' });

@@ -80,6 +80,22 @@ describe('[R42] an outcome that a crash left open', () => {
     for (const pid of programs('glovebox-forwarder')) process.kill(pid, 'SIGCONT');
   });
 
+  test('the provider dies: the call ends as unknown at once, and the next ones are answered by its successor', async () => {
+    for (const pid of programs('glovebox-forwarder')) process.kill(pid, 'SIGKILL');
+    await until(async () => (await records(id)).some(({ intent }) => intent === open.id));
+    const found = await records(id);
+    expect(found.filter(({ intent }) => intent === open.id)).toMatchObject([
+      { outcome: 'unknown', component: 'sidecar', detail: 'GB_PROVIDER_GONE' },
+    ]);
+    const later = (found: readonly AuditRecord[]): boolean =>
+      found
+        .slice(found.findIndex(({ intent }) => intent === open.id))
+        .some(({ outcome }) => outcome === 'ok');
+    await until(async () => later(await records(id)));
+    expect(await world.session(id)).toMatchObject({ state: 'running' });
+    await world.call('POST', `/v1/sessions/${id}/stop`);
+  });
+
   test('the control plane is killed: its next start says unknown, once', async () => {
     await world.kill('SIGKILL');
     await world.start();

@@ -135,6 +135,8 @@ export class ProviderWorld {
       },
       authority,
       trustDomain: defaultTrustDomain,
+      onGone: () => undefined,
+      fitnessChanged: () => new Promise<void>(() => undefined),
       bundlePem: await base.signer.signer.bundle(),
       workloadApi: { host: base.api.host, port: base.api.port },
       bus: { host: '127.0.0.1', port: base.busPort },

@@ -187,6 +187,9 @@ export class SidecarWorld {
 
   async close(): Promise<void> {
     for (const close of this.closers.splice(0)) await close();
+    // A worker of the test runner is ended without its `exit`.
+    rmSync(this.bundle, { force: true });
+    bundled = undefined;
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -212,6 +215,5 @@ const bundleSidecar = (): Promise<string> =>
       },
       logLevel: 'error',
     });
-    process.once('exit', () => rmSync(outfile, { force: true }));
     return outfile;
   })());

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { GloveboxError, limits } from '../../pure/contracts/index.ts';
 import { genesis, rootOfHeads, tokenHash, type CheckpointPayload } from '../../pure/verify/index.ts';
 import {
@@ -29,7 +30,7 @@ interface Waiter {
   resolve(): void;
 }
 
-const retryMs = 200;
+const retry = { first: 200, longest: 5_000 };
 
 /**
  * The one writer of the audit trail (one at a time over all replicas of the control plane: whoever holds the store's lock).
@@ -48,6 +49,8 @@ export class AuditWriter {
   #sinceCheckpoint = 0;
   #sinceTrim = 0;
   #lastSeq = 0;
+  /** How often in a row, until something succeeds. */
+  readonly #failures = new Map<'read' | 'write', number>();
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: AuditWriterOptions) {
@@ -103,20 +106,20 @@ export class AuditWriter {
   }
 
   async #readAll(): Promise<void> {
-    const { bus, onError } = this.#options;
+    const { bus } = this.#options;
     while (!this.#stopped()) {
       const from = (this.#queue.at(-1)?.sequence ?? this.#lastSeq) + 1;
       try {
         await readStream(bus, from, (record) => this.#take(record), this.#stopping.signal);
       } catch (error) {
         if (this.#stopped()) return;
-        onError(error);
-        await this.#pause();
+        await this.#failed('read', error);
       }
     }
   }
 
   #take(record: StreamRecord): void {
+    this.#failures.delete('read');
     this.#queue.push(record);
     this.#wake();
   }
@@ -134,10 +137,10 @@ export class AuditWriter {
       try {
         await this.exclusively(() => this.#write(messages));
         this.#queue = this.#queue.slice(messages.length);
+        this.#failures.delete('write');
       } catch (error) {
         // The store is down: the queue stays, the stream keeps what comes, and is full one day (then nothing happens).
-        this.#options.onError(error);
-        await this.#pause();
+        await this.#failed('write', error);
       }
     }
   }
@@ -193,17 +196,12 @@ export class AuditWriter {
     await trimStream(this.#options.bus, this.#lastSeq - keep).catch(this.#options.onError);
   }
 
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, retryMs);
-      this.#stopping.signal.addEventListener(
-        'abort',
-        () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+  /** Said once, until it works again; tried ever more slowly. */
+  async #failed(doing: 'read' | 'write', error: unknown): Promise<void> {
+    const before = this.#failures.get(doing) ?? 0;
+    this.#failures.set(doing, before + 1);
+    if (before === 0) this.#options.onError(error);
+    const wait = Math.min(retry.first * 2 ** before, retry.longest);
+    await delay(wait, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }

@@ -168,7 +168,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const recovered = await sessions.recover();
   if (recovered > 0) note(`${recovered} sessions of a predecessor were ended; their changes are kept`);
   pool.fill();
-  await startProviders(options, ground, driver, workloadApi, undo);
+  await startProviders(options, ground, driver, workloadApi, sessions, host, undo);
   // A probe takes a while: it is under way before the first run asks for it.
   host.report().catch((error: unknown) => note('the host could not be probed', error));
   await serveOperator(socket, undo, {
@@ -321,6 +321,8 @@ async function startProviders(
   ground: Ground,
   driver: SandboxDriver,
   workloadApi: RouteServer,
+  sessions: SessionService,
+  host: HostFitness,
   undo: (() => unknown)[],
 ): Promise<void> {
   const { places, programs, home } = options;
@@ -341,6 +343,8 @@ async function startProviders(
       workloadApi: { host: workloadApi.host, port: workloadApi.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       log: ground.note,
+      fitnessChanged: async () => await host.changed(),
+      onGone: (gone) => sessions.tellAll({ type: 'provider-gone', domain: gone }),
     }),
   );
 }

@@ -9,6 +9,7 @@ export class HostFitness {
   readonly #audit: AuditTrail;
   readonly #clock: Clock;
   #report: Promise<HostReport> | undefined;
+  #again = nextLook();
 
   constructor(probe: HostProbe, waivers: WaiverStore, audit: AuditTrail, clock: Clock) {
     this.#probe = probe;
@@ -31,7 +32,18 @@ export class HostFitness {
   /** Looks again: what a person has changed since counts at once. */
   async refresh(): Promise<HostReport> {
     this.#report = undefined;
-    return await this.report();
+    try {
+      return await this.report();
+    } finally {
+      const { seen } = this.#again;
+      this.#again = nextLook();
+      seen();
+    }
+  }
+
+  /** Resolves when it was looked at again: by a person's `doctor`, or after a waiver. */
+  changed(): Promise<void> {
+    return this.#again.next;
   }
 
   async waive(name: string, waived: boolean, user: UserId): Promise<HostReport> {
@@ -80,4 +92,10 @@ export class HostFitness {
   async #look(): Promise<HostReport> {
     return await this.#probe.probe(await this.waivedNames());
   }
+}
+
+function nextLook(): { readonly next: Promise<void>; readonly seen: () => void } {
+  let seen: () => void = () => undefined;
+  const next = new Promise<void>((resolve) => (seen = resolve));
+  return { next, seen };
 }

@@ -21,6 +21,7 @@ export class Supervised<T> {
   #wait = firstWait;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #said = '';
   #starting: Promise<void> = Promise.resolve();
 
   private constructor(options: SupervisedOptions<T>, first: T) {
@@ -67,10 +68,14 @@ export class Supervised<T> {
     try {
       part = await this.#options.start();
     } catch (error) {
-      this.#options.log(`${this.#options.name} could not be started`, error);
+      const reason = error instanceof Error ? error.message : 'for an unknown reason';
+      // The same reason again is no news.
+      if (reason !== this.#said) this.#options.log(`${this.#options.name} could not be started`, error);
+      this.#said = reason;
       if (!this.#stopped) this.#again();
       return;
     }
+    this.#said = '';
     this.#since = Date.now();
     this.#current = part;
     this.#watch(part);

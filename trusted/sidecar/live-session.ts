@@ -164,6 +164,8 @@ export class LiveSession {
         return this.#permissions.heed(message);
       case 'grant-revoked':
         return this.#grants.revoke(message.grant_id);
+      case 'provider-gone':
+        return this.#options.warm.providerGone(message.domain);
       case 'policy':
         return this.#changePolicy(message.policy);
     }

@@ -27,6 +27,7 @@ import { ControlInbox } from './control-inbox.ts';
 import { loadCedar, type CedarLibrary } from './operations/cedar-engine.ts';
 import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
 import type { ProviderPort } from './operations/operations.ts';
+import { ProviderCalls } from './operations/provider-calls.ts';
 import { waitingProvider } from './operations/waiting-provider.ts';
 import type { Runtime } from './runtime.ts';
 import { SessionAuthority } from './session-authority.ts';
@@ -46,6 +47,8 @@ export interface Warm {
   readonly cedar: CedarLibrary;
   readonly verifier: TokenVerifier;
   readonly provider: ProviderPort;
+  /** Ends what a provider was given and will not answer. */
+  readonly providerGone: (domain: string) => void;
   readonly store: (record: Uint8Array) => Promise<number>;
   readonly emit: (event: object) => Promise<void>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
@@ -106,6 +109,11 @@ export async function warmUp(
     identity,
     'secret-broker',
   );
+  const calls = new ProviderCalls({
+    request: async (domain, operation, payload) =>
+      (await bus.request(providerSubject(domain, operation, session), payload)).data,
+    undelivered: isUndelivered,
+  });
   return {
     session,
     sandbox,
@@ -114,14 +122,8 @@ export async function warmUp(
     authority,
     cedar,
     verifier,
-    provider: waitingProvider(
-      {
-        request: async (domain, operation, payload) =>
-          (await bus.request(providerSubject(domain, operation, session), payload)).data,
-        undelivered: isUndelivered,
-      },
-      runtime,
-    ),
+    provider: waitingProvider(calls, runtime),
+    providerGone: (domain) => calls.gone(domain),
     store: async (record) =>
       (
         await publishIntent(bus, auditSubject(session, 'sidecar'), record, {

@@ -90,6 +90,20 @@ describe('the channel', () => {
     expect(exits).toHaveLength(2);
   });
 
+  it('[R46] signals to the whole group do not end it: it signs to the end, and ends with its channel', async () => {
+    const signer = await SignerClient.start({
+      entry,
+      keysFolder: join(folder, 'signals'),
+      trustDomain: 'glovebox.local',
+    });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(signer.pid!, signal);
+    expect(await codeOf(signer.bundle())).toBe('done');
+    const exits: unknown[] = [];
+    signer.onExit((exit) => exits.push(exit));
+    await signer.close();
+    expect(exits).toEqual([{ code: 0, signal: null }]);
+  });
+
   it('[R46] a signer whose parent dies ends by itself', async () => {
     const keys = JSON.stringify(join(folder, 'orphan'));
     const source = `const c = require('node:child_process').fork(${JSON.stringify(entry)}, [], { execArgv: [] });

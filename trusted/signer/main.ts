@@ -12,8 +12,9 @@ if (process.send === undefined) {
 
 process.umask(0o077);
 process.title = 'glovebox-signer';
-// Ctrl-C in the terminal of the control plane goes to the whole group; the parent decides when the signer ends.
-process.on('SIGINT', () => undefined);
+// Ctrl-C in the terminal of the control plane, and a service manager's SIGTERM, go to the whole group; what is then ended in order
+// still needs signatures. The signer ends with its channel, and with that its parent.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
 const service = new SignerService(Date.now);

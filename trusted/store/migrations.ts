@@ -166,12 +166,23 @@ const policyWritten: Migration = {
   },
 };
 
+const settled: Migration = {
+  async up(db) {
+    // Of those that were before nothing is known, and nothing is to be done.
+    await db.schema
+      .alterTable('sessions')
+      .addColumn('settled', 'integer', (c) => c.notNull().defaultTo(1))
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
   '0002-identity': identity,
   '0003-audit': audit,
   '0004-policy-written': policyWritten,
+  '0005-settled': settled,
 };
 
 export async function migrate(db: Kysely<Tables>): Promise<void> {

@@ -38,6 +38,8 @@ export interface SessionFindings {
   /** The generation that its sidecar reported to apply; 0: none yet. */
   readonly policyGeneration: number;
   readonly turnId: TurnId | null;
+  /** What it began and did not finish is written down as unknown (R42), or nothing of that kind was left. */
+  readonly settled: boolean;
 }
 
 export interface SessionRecord extends SessionOrigin, SessionLife, SessionFindings {}
@@ -50,6 +52,8 @@ export interface SessionStore {
   /** By id, by the start of an id (4 characters or more) or by name; a name means the newest session of that name. */
   find(text: string): Promise<readonly SessionRecord[]>;
   countOpen(): Promise<number>;
+  /** Those that have ended and are not settled. */
+  unsettled(): Promise<readonly SessionRecord[]>;
   /** Written only if the state is still `from`: two writers cannot both move a session. */
   move(id: SessionId, from: SessionLife['state'], life: SessionLife): Promise<boolean>;
   note(id: SessionId, findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void>;

@@ -82,6 +82,17 @@ export class SqlSessionStore implements SessionStore {
     return rows.map(recordOf);
   }
 
+  async unsettled(): Promise<readonly SessionRecord[]> {
+    const rows = await this.#db
+      .selectFrom('sessions')
+      .selectAll()
+      .where('state', '=', 'ended')
+      .where('settled', '=', 0)
+      .orderBy('created_at')
+      .execute();
+    return rows.map(recordOf);
+  }
+
   async countOpen(): Promise<number> {
     const row = await this.#db
       .selectFrom('sessions')
@@ -107,6 +118,7 @@ export class SqlSessionStore implements SessionStore {
       ...(findings.weakened === undefined ? {} : { weakened: JSON.stringify(findings.weakened) }),
       ...(findings.limits === undefined ? {} : { limits: JSON.stringify(findings.limits) }),
       ...(findings.policyGeneration === undefined ? {} : { policy_generation: findings.policyGeneration }),
+      ...(findings.settled === undefined ? {} : { settled: findings.settled ? 1 : 0 }),
       ...(findings.turnId === undefined ? {} : { turn_id: findings.turnId }),
     };
     if (Object.keys(set).length === 0) return;
@@ -147,6 +159,7 @@ const freshFindings = {
   policy_written: 1,
   policy_generation: 0,
   turn_id: null,
+  settled: 0,
   control_sequence: 0,
 } as const;
 
@@ -217,5 +230,6 @@ function recordOf(row: Selectable<SessionTable>): SessionRecord {
     policyWritten: row.policy_written,
     policyGeneration: row.policy_generation,
     turnId: row.turn_id === null ? null : asTurnId(row.turn_id),
+    settled: row.settled === 1,
   };
 }

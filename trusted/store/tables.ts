@@ -30,6 +30,7 @@ export interface SessionTable {
   weakened: string;
   limits: string;
   policy_written: number;
+  settled: number;
   policy_generation: number;
   turn_id: string | null;
   control_sequence: number;

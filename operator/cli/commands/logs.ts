@@ -2,14 +2,17 @@ import { TerminalFilter } from '../../../pure/render/index.ts';
 import { connect } from '../connect.ts';
 
 /** A session's output as it was. A person's terminal never gets it unfiltered (R47); a pipe does when it asks for it. */
-export async function logs(id: string, raw: boolean, json: boolean): Promise<number> {
+export async function logs(
+  id: string,
+  { raw, follow, json }: { readonly raw: boolean; readonly follow: boolean; readonly json: boolean },
+): Promise<number> {
   const { stdout } = process;
   const filter = raw && !stdout.isTTY ? undefined : new TerminalFilter();
   const write = async (bytes: Uint8Array | string): Promise<void> => {
     if (bytes.length > 0 && !stdout.destroyed) await new Promise((resolve) => stdout.write(bytes, resolve));
   };
   const chunks: Uint8Array[] = [];
-  for await (const chunk of (await connect().client.logs(id)) as AsyncIterable<Buffer>) {
+  for await (const chunk of (await connect().client.logs(id, follow)) as AsyncIterable<Buffer>) {
     const bytes = filter === undefined ? chunk : filter.push(chunk);
     if (json) chunks.push(bytes);
     else await write(bytes);

@@ -12,6 +12,7 @@ import type { Presets } from '../sessions/presets.ts';
 import type { SessionService } from '../sessions/session-service.ts';
 import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
 import type { EventHub } from './event-hub.ts';
+import { followOutput } from './follow-output.ts';
 import type { OperatorHandlers } from './handlers.ts';
 
 export interface OperatorParts {
@@ -77,10 +78,13 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       await recorded('session.stop', caller.user, 'asked for by a person', session);
       return await sessions.stop(session, 'stopped by a person');
     },
-    getSandboxLogs: async ({ session }) => ({
-      contentType: 'application/octet-stream',
-      stream: await outputOf(join(parts.sessionsFolder, session.id, 'output.log')),
-    }),
+    getSandboxLogs: async ({ session, query }) => {
+      const path = join(parts.sessionsFolder, session.id, 'output.log');
+      return {
+        contentType: 'application/octet-stream',
+        stream: query.follow === 'true' ? followOutput(path, sessions.over(session)) : await outputOf(path),
+      };
+    },
     listSandboxPolicies: async ({ query }) => (await sessions.records(query.all === 'true')).map(statusOf),
     getSandboxPolicy: async ({ session }) => ({
       generation: session.policyWritten,

@@ -26,6 +26,8 @@ export interface OperatorServerOptions {
   readonly version: string;
   readonly rate: RequestRate;
   readonly onError: (error: unknown, operation: string) => void;
+  /** For tests of the rules themselves. */
+  readonly routes?: Readonly<Record<string, Route>>;
 }
 
 type AnyHandler = (call: {
@@ -62,7 +64,7 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
     return await reply.status(error.status).send(error.toBody());
   });
   const handlers = options.handlers as unknown as Readonly<Record<string, AnyHandler>>;
-  for (const [name, route] of Object.entries(operatorRoutes) as [string, Route][]) {
+  for (const [name, route] of Object.entries(options.routes ?? operatorRoutes) as [string, Route][]) {
     app.route({
       method: route.method,
       url: route.path,
@@ -75,6 +77,13 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
       },
       handler: async (request, reply) => {
         options.rate.count(options.caller.user);
+        // This socket is a person's: whatever else the registry lets call a route, nobody else is here (R2, R3).
+        if (!route.callers.includes(options.caller.kind)) {
+          throw new GloveboxError('GB_CALLER_REFUSED', {
+            operation: name,
+            allowed: route.callers.join(', '),
+          });
+        }
         if (name === 'openapi') return app.swagger();
         if (name === 'attachSession') throw upgradeNeeded();
         const handler = handlers[name];

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChildProcess } from 'node:child_process';
 import {
+  asGloveboxError,
   asSandboxId,
   auditText,
   encodeId,
@@ -39,6 +41,10 @@ export interface ProviderHostOptions {
   readonly bundlePem: string;
   readonly workloadApi: RouteAddress;
   readonly bus: RouteAddress;
+  /** It ended: whoever waits for it waits for nobody. */
+  readonly onGone: (domain: string) => void;
+  /** Resolves when this host's fitness was looked at again. */
+  readonly fitnessChanged: () => Promise<void>;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -67,6 +73,7 @@ export class ProviderHost {
         start: async () => await run(options),
         exited: async (part) => {
           await part.ended;
+          options.onGone(options.domain);
           await end(part);
           // What it was is void before another one takes its place.
           await options.authority
@@ -89,12 +96,21 @@ export class ProviderHost {
 export function startBeside(options: ProviderHostOptions): () => Promise<void> {
   const stop = new AbortController();
   const starting = (async (): Promise<ProviderHost | undefined> => {
+    let said = '';
+    const stopped = once(stop.signal, 'abort');
     for (let wait = 500; !stop.signal.aborted; wait = Math.min(wait * 2, limits.restartBackoff.value)) {
+      // Listened for before it is tried: a change in between is not missed.
+      const changed = options.fitnessChanged();
       try {
         return await ProviderHost.start(options);
       } catch (error) {
-        options.log(`the ${options.domain} provider could not be started`, error);
-        await delay(wait, undefined, { signal: stop.signal, ref: false }).catch(() => undefined);
+        const { code, what, why } = asGloveboxError(error);
+        // The same reason again is no news.
+        if (said !== `${what} ${why}`)
+          options.log(`the ${options.domain} provider could not be started`, error);
+        said = `${what} ${why}`;
+        const later = delay(wait, undefined, { signal: stop.signal, ref: false }).catch(() => undefined);
+        await Promise.race([code === 'GB_HOST_UNFIT' ? stopped : later, changed]);
       }
     }
     return undefined;

@@ -274,7 +274,7 @@ export class SessionRun {
 
   /** After the sidecar's own last record, so that what is open then stays open (R42). */
   async #recordEnd(step: Step, turn: TurnId | null, reason: EndReason): Promise<void> {
-    const { audit, order, settleIntents } = this.#options;
+    const { audit, order, settleIntents, life } = this.#options;
     await step('recording an end', async () => {
       const sequence = await audit.record({
         session: order.sessionId,
@@ -287,6 +287,8 @@ export class SessionRun {
         detail: `exit code ${this.record.exitCode ?? 'none'}, signal ${this.record.exitSignal ?? 'none'}`,
       });
       await settleIntents(order.sessionId, sequence);
+      // Where this is not reached, the next start does it.
+      await life.note({ settled: true });
     });
   }
 

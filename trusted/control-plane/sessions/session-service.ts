@@ -16,6 +16,7 @@ import { KeyedQueue } from '../keyed-queue.ts';
 import type { WorkspaceGuard } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import { outputLogFd, type SidecarPool, type WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import type { ControlWords } from './control-channel.ts';
 import { changePolicy, type PolicyChangeOptions } from './policy-change.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
 import { SessionLifeWriter } from './session-life.ts';
@@ -211,6 +212,11 @@ export class SessionService {
     ]).finally(() => late.abort());
   }
 
+  /** When nothing of it writes any more. */
+  async over(record: SessionRecord): Promise<void> {
+    await this.#runs.get(record.id)?.over;
+  }
+
   async list(ended: boolean): Promise<SessionView[]> {
     return (await this.records(ended)).map((record) => this.view(record));
   }
@@ -264,6 +270,13 @@ export class SessionService {
     await run.life.reportsPolicy(generation);
   }
 
+  /** A word for every sidecar that may wait for something. One that does not get it waits until its own time limit. */
+  tellAll(words: ControlWords): void {
+    const { control, onError } = this.#options;
+    for (const id of this.#runs.keys())
+      control.say(id, words).catch((error: unknown) => onError(error, 'telling a sidecar'));
+  }
+
   /** Written by whoever changed the workspace's layer of an ended session. */
   async noteChanges(record: SessionRecord, changes: SessionRecord['changes']): Promise<SessionView> {
     await this.#options.store.sessions.note(record.id, { changes });
@@ -275,6 +288,7 @@ export class SessionService {
   /** At the start: what a predecessor left open is over; its sandboxes were reaped, its changes are kept (R46). */
   async recover(): Promise<number> {
     const { store, clock, changes, onError } = this.#options;
+    await this.#settleEnded();
     const left = await store.sessions.list({ ended: false, limit: limits.listLength.value });
     for (const record of left) {
       const at = new Date(clock.now()).toISOString();
@@ -296,9 +310,27 @@ export class SessionService {
         rule: `end.${result.life.reason ?? 'daemon-died'}`,
       });
       await this.#options.settleIntents(record.id, sequence);
+      await store.sessions.note(record.id, { settled: true });
       await store.sessions.move(record.id, record.state, result.life);
     }
     return left.length;
+  }
+
+  /** Sessions whose end could not be written down whole, since the bus or the store was away just then (R42). */
+  async #settleEnded(): Promise<void> {
+    const { store, audit, settleIntents } = this.#options;
+    for (const record of await store.sessions.unsettled()) {
+      const sequence = await audit.record({
+        session: record.id,
+        sandbox: record.sandboxId,
+        user: record.user,
+        operation: 'session.settle',
+        decision: 'allow',
+        rule: `end.${record.reason ?? 'daemon-died'}`,
+      });
+      await settleIntents(record.id, sequence);
+      await store.sessions.note(record.id, { settled: true });
+    }
   }
 
   /** Ends all of them, in order, and takes no more. */

@@ -163,6 +163,7 @@ export class Operations {
     } catch (error) {
       const known = asGloveboxError(error);
       await trail.outcome(intent, provider.undelivered(error) ? 'error' : 'unknown', known.code);
+      if (known.code === 'GB_PROVIDER_GONE') throw known;
       throw new GloveboxError(
         'GB_UPSTREAM_FAILED',
         {
