@@ -523,7 +523,14 @@ export const limits = {
     value: 5_000,
     unit: 'ms',
     owner: 'bus',
-    bounds: 'wait for the acknowledgement of a record',
+    bounds: 'wait for the acknowledgement of a record that was sent once',
+    reached: 'it is sent again, with the same message id',
+  },
+  auditStored: {
+    value: 15_000,
+    unit: 'ms',
+    owner: 'bus',
+    bounds: 'wait for a record to be stored, over all tries (a cluster chooses its next leader meanwhile)',
     reached: 'GB_AUDIT_UNAVAILABLE',
   },
   auditCheckpointRecords: {
@@ -553,6 +560,13 @@ export const limits = {
     owner: 'bus',
     bounds: 'connections to the bus',
     reached: 'refused',
+  },
+  busConnectionsOfOne: {
+    value: 8,
+    unit: 'count',
+    owner: 'bus',
+    bounds: 'connections of one identity (two while it renews)',
+    reached: 'its oldest connection ends',
   },
   busMemory: {
     value: 67_108_864,

@@ -20,7 +20,7 @@ import {
   type SessionId,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, publishIntent } from '../../trusted/bus/index.ts';
-import { natsServerPath } from '../../trusted/bus/testing.ts';
+import { disconnected, natsServerPath } from '../../trusted/bus/testing.ts';
 import { layGround, trustDomain, type Ground } from '../../trusted/control-plane/ground.ts';
 import { createLog } from '../../trusted/control-plane/log.ts';
 import { programsBeside } from '../../trusted/control-plane/programs.ts';
@@ -194,7 +194,7 @@ describe('the end of an identity', () => {
     const [held, kept] = [await hold(plane, svids.victim), await hold(plane, svids.other)];
     const ends = Promise.all([
       ...[held.api, held.broker].map((socket) => once(socket, 'close')),
-      held.bus.lost,
+      disconnected(held.bus),
     ]);
     const second = new Promise((_, reject) =>
       setTimeout(() => reject(new Error('more than a second')), 1000).unref(),

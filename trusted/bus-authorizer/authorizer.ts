@@ -10,7 +10,7 @@ import {
 } from '../../pure/contracts/index.ts';
 import type { BusAnswer, BusAuthorizer, BusDecision, CertificateIdentity } from '../bus/index.ts';
 import { readSvid } from '../identity/index.ts';
-import { pairOf, type AuthorizerKeys } from './keys.ts';
+import { pairOf, signingPair, type AuthorizerKeys } from './keys.ts';
 
 /** The account in which all work happens (trusted/bus/server-config.ts). */
 const account = 'GB';
@@ -53,7 +53,7 @@ export interface AuthorizerOptions {
 export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
   const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
   const curve = pairOf(options.keys.xkey);
-  const issuer = pairOf(options.keys.issuer);
+  const issuer = signingPair(options.keys.issuer);
   return {
     answer: async (sealed, serverXkey) => {
       const opened = curve.open(sealed, serverXkey);
@@ -118,7 +118,7 @@ async function decide(
  */
 function userJwt(
   user: string,
-  issuer: ReturnType<typeof pairOf>,
+  issuer: ReturnType<typeof signingPair>,
   { identity, notAfter }: CertificateIdentity,
 ): Promise<string> {
   const permissions = permissionsFor(identity);

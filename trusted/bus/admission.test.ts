@@ -13,7 +13,14 @@ import {
   type Workload,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, busOperators, type Svid } from './index.ts';
-import { createTestCa, identityFor, newSessionId, startTestBus, type TestBus } from './testing.ts';
+import {
+  createTestCa,
+  disconnected,
+  identityFor,
+  newSessionId,
+  startTestBus,
+  type TestBus,
+} from './testing.ts';
 
 let bus: TestBus;
 beforeAll(async () => {
@@ -208,9 +215,15 @@ describe('the end of a permission', () => {
         bus.revoked.add(decision.certificate.serial);
       }
     }
+    const ends = [mine, second].map(disconnected);
+    const refused = bus.decisions.length;
     expect(await bus.callout.kick(mine.identity.id)).toBe(2);
-    expect((await mine.lost).code).toBe('GB_BUS_UNAVAILABLE');
-    await second.lost;
+    await Promise.all(ends);
+    await expect.poll(() => bus.decisions.length).toBeGreaterThan(refused + 3);
+    for (const decision of bus.decisions.slice(refused)) {
+      expect(decision).toEqual({ allowed: false, reason: 'revoked' });
+    }
+    await Promise.all([mine.abort(), second.abort()]);
     await theirs.publish(eventsSubject(other.session), 'x');
     expect(await bus.callout.kick(identityFor(sidecar()).id)).toBe(0);
   });

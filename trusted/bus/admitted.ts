@@ -3,15 +3,23 @@ import type { BusClient, BusDecision } from './authorizer.ts';
 
 type Entry = Extract<BusDecision, { allowed: true }>;
 
-/** Which connection was let in for whom. An entry outlives its certificate, hence its connection, by nothing of use. */
+/** Which connection was let in for whom, oldest first. An entry outlives its certificate, hence its connection, by nothing of use. */
 export class Admitted {
   readonly #entries = new Map<string, Entry>();
 
-  add(entry: Entry): void {
-    const key = `${entry.client.server}:${entry.client.connection}`;
+  /**
+   * Returns what the same identity has too many: its oldest connections. One with a stolen or hostile key would otherwise take
+   * all that the server has, and nobody else got in.
+   */
+  add(entry: Entry): readonly BusClient[] {
+    const key = keyOf(entry.client);
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     if (this.#entries.size > limits.busConnections.value) this.#forget(entry.certificate.notBefore);
+    const own = this.of(entry.certificate.identity.id);
+    const tooMany = own.slice(0, Math.max(0, own.length - limits.busConnectionsOfOne.value));
+    for (const client of tooMany) this.#entries.delete(keyOf(client));
+    return tooMany;
   }
 
   of(identity: SpiffeId): readonly BusClient[] {
@@ -27,3 +35,5 @@ export class Admitted {
     }
   }
 }
+
+const keyOf = (client: BusClient): string => `${client.server}:${client.connection}`;

@@ -31,6 +31,8 @@ export interface BusAnswer {
 export interface BusAuthorizer {
   /** `serverXkey` is the header Nats-Server-Xkey. */
   answer(sealed: Uint8Array, serverXkey: string): Promise<BusAnswer>;
+  /** Resolves when a question would be answered now; absent where that is always so. */
+  ready?(): Promise<unknown>;
 }
 
 /** The public half of the authorizer's keys: all that nats-server learns. */

@@ -8,15 +8,14 @@ import {
   sessionOf,
   type Identity,
 } from '../../pure/contracts/index.ts';
-import { readCertificate } from './certificate.ts';
-import { dial, type BusAddress, type DialOptions } from './dial.ts';
+import { dial, type BusAddresses, type DialOptions } from './dial.ts';
 import { busFailure } from './failures.ts';
 import { Generation } from './generation.ts';
 import { persist } from './persist.ts';
 import type { Svid } from './server.ts';
 
 export interface BusConnectionOptions {
-  readonly address: BusAddress;
+  readonly address: BusAddresses;
   readonly svid: Svid;
   /** Whose certificate this is: gives the trust domain and the private inbox. The server decides by the certificate. */
   readonly identity: Identity;
@@ -48,25 +47,26 @@ interface Entry {
  */
 export class BusConnection {
   readonly identity: Identity;
-  /** Resolves when the connection has ended for another reason than `close` and will not come back by itself. */
+  /**
+   * Resolves when the connection has ended for another reason than `close` and will not come back by itself: its certificate
+   * ended. One whose server or right is gone tries again until then.
+   */
   readonly lost: Promise<GloveboxError>;
   readonly #options: BusConnectionOptions;
   readonly #entries = new Set<Entry>();
   readonly #retiring = new Set<Promise<void>>();
   readonly #onRotated = new Set<() => void>();
+  readonly #onLost = new Set<(error: GloveboxError) => void>();
   #current: Generation;
   #rotating: Promise<void> = Promise.resolve();
   #newest: Svid | undefined;
   #closed = false;
-  #reportLost: (error: GloveboxError) => void = () => undefined;
 
   private constructor(options: BusConnectionOptions, first: Generation) {
     this.identity = options.identity;
     this.#options = options;
     this.#current = first;
-    this.lost = new Promise((resolve) => {
-      this.#reportLost = resolve;
-    });
+    this.lost = new Promise((resolve) => void this.#onLost.add(resolve));
     this.#watch(first);
   }
 
@@ -150,6 +150,12 @@ export class BusConnection {
     return () => this.#onRotated.delete(listener);
   }
 
+  /** As `lost`, each time: for who opens the next connection all the same. Returns how to stop. */
+  onLost(listener: (error: GloveboxError) => void): () => void {
+    this.#onLost.add(listener);
+    return () => this.#onLost.delete(listener);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#rotating;
@@ -201,7 +207,8 @@ export class BusConnection {
   #watch(generation: Generation): void {
     void generation.nc.closed().then((error) => {
       if (this.#closed || this.#current !== generation) return;
-      this.#reportLost(busFailure(error ?? new Error('the bus ended the connection'), 'the bus'));
+      const lost = busFailure(error ?? new Error('the bus ended the connection'), 'the bus');
+      for (const listener of [...this.#onLost]) listener(lost);
     });
   }
 }
@@ -224,8 +231,7 @@ async function attach(generation: Generation, entry: Omit<Entry, 'current'>): Pr
 }
 
 async function openGeneration(options: BusConnectionOptions): Promise<Generation> {
-  const { notAfter } = (options.readCertificate ?? readCertificate)(options.svid.chainPem);
-  return new Generation(await dial(dialOptions(options)), notAfter, options.onUnasked ?? (() => undefined));
+  return new Generation(await dial(dialOptions(options)), options.onUnasked ?? (() => undefined));
 }
 
 const dialOptions = (options: BusConnectionOptions): DialOptions => ({

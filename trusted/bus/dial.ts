@@ -1,5 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import type { PeerCertificate } from 'node:tls';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, UserAuthenticationExpiredError, type NatsConnection } from '@nats-io/transport-node';
 import { GloveboxError, limits, type TrustDomain } from '../../pure/contracts/index.ts';
 import { readCertificate, type CertificateReader } from './certificate.ts';
 import type { Svid } from './server.ts';
@@ -9,8 +10,11 @@ export interface BusAddress {
   readonly port: number;
 }
 
+/** One server, or every server of a cluster: a connection that loses its server goes on with another. */
+export type BusAddresses = BusAddress | readonly BusAddress[];
+
 export interface DialOptions {
-  readonly address: BusAddress;
+  readonly address: BusAddresses;
   readonly svid: Svid;
   readonly trustDomain: TrustDomain;
   readonly inboxPrefix: string;
@@ -26,7 +30,8 @@ export interface DialOptions {
  * domain. Any other certificate of the same CA (a provider's, another sidecar's) on that port is refused.
  */
 export async function dial(options: DialOptions): Promise<NatsConnection> {
-  const { address, svid } = options;
+  const { svid } = options;
+  const addresses = [options.address].flat();
   const tls = {
     handshakeFirst: true,
     key: svid.keyPem,
@@ -37,22 +42,33 @@ export async function dial(options: DialOptions): Promise<NatsConnection> {
       notTheBus(peer, options),
   };
   try {
-    return await connect({
-      servers: [`${address.host}:${address.port}`],
+    const nc = await connect({
+      servers: addresses.map(({ host, port }) => `${host}:${port}`),
       tls,
       name: options.name,
       inboxPrefix: options.inboxPrefix,
       timeout: limits.busAuthTimeout.value + 1000,
       reconnect: true,
       maxReconnectAttempts: -1,
-      reconnectTimeWait: options.urgent === true ? 20 : 200,
-      reconnectJitter: 0,
-      reconnectJitterTLS: 0,
+      reconnectDelayHandler: () => (options.urgent === true ? 20 : 200 + Math.random() * 300),
+      // Refused twice is refused while the callout is away too: it goes on until its certificate ends.
+      ignoreAuthErrorAbort: true,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
     });
+    void closeWithCertificate(nc, svid);
+    return nc;
   } catch (error) {
     throw new GloveboxError('GB_BUS_UNAVAILABLE', { detail: reasonOf(error) }, { cause: error });
+  }
+}
+
+/** Without this the library would try for ever with a certificate that has ended. */
+async function closeWithCertificate(nc: NatsConnection, svid: Svid): Promise<void> {
+  const notAfter = Date.parse(new X509Certificate(svid.chainPem).validTo);
+  for await (const status of nc.status()) {
+    const lostItsRight = status.type === 'error' && status.error instanceof UserAuthenticationExpiredError;
+    if (lostItsRight || (status.type === 'reconnecting' && notAfter <= Date.now())) await nc.close();
   }
 }
 

@@ -1,4 +1,6 @@
+import { JetStreamApiError } from '@nats-io/jetstream';
 import {
+  ClosedConnectionError,
   NoRespondersError,
   PermissionViolationError,
   RequestError,
@@ -41,6 +43,22 @@ export const isUndelivered = (error: unknown): boolean => {
   const inner = error instanceof GloveboxError ? error.cause : error;
   return inner instanceof NoRespondersError || inner instanceof PermissionViolationError;
 };
+
+/** JetStream's codes for what passes by itself: not enabled, no leader, a server of the cluster not there or not ready. */
+const passing: ReadonlySet<number> = new Set([10_004, 10_008, 10_009, 10_023, 10_039, 10_076, 10_118]);
+
+/**
+ * True when JetStream could not say yes or no: a server that reads its configuration anew, starts, or waits for the cluster's
+ * next leader. The same message may be sent again under the same id.
+ */
+export function isPassing(error: unknown): boolean {
+  for (let inner = error; inner instanceof Error; inner = inner.cause) {
+    if (inner instanceof JetStreamApiError) return passing.has(inner.code);
+    if (inner instanceof NoRespondersError || inner instanceof TimeoutError) return true;
+    if (inner instanceof ClosedConnectionError) return true;
+  }
+  return false;
+}
 
 function innermost(error: unknown): unknown {
   if (error instanceof RequestError && error.cause !== undefined) return error.cause;

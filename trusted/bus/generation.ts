@@ -1,10 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  PermissionViolationError,
-  UserAuthenticationExpiredError,
-  type NatsConnection,
-  type Subscription,
-} from '@nats-io/transport-node';
+import { PermissionViolationError, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { limits } from '../../pure/contracts/index.ts';
 import { Replies } from './replies.ts';
 
@@ -17,11 +12,8 @@ export class Generation {
   readonly #running = new Set<Promise<unknown>>();
   readonly #watchers = new Set<(violation: PermissionViolationError) => void>();
 
-  readonly #notAfter: Date;
-
-  constructor(nc: NatsConnection, notAfter: Date, onUnasked: (subject: string) => void) {
+  constructor(nc: NatsConnection, onUnasked: (subject: string) => void) {
     this.nc = nc;
-    this.#notAfter = notAfter;
     this.replies = new Replies(this, onUnasked);
     void this.#readStatus();
   }
@@ -89,10 +81,6 @@ export class Generation {
       if (status.type === 'error' && status.error instanceof PermissionViolationError) {
         for (const watcher of [...this.#watchers]) watcher(status.error);
       }
-      const lostItsRight = status.type === 'error' && status.error instanceof UserAuthenticationExpiredError;
-      const tooLate = status.type === 'reconnecting' && this.#notAfter <= new Date();
-      // Without this the library would try for ever with a certificate that has ended.
-      if (lostItsRight || tooLate) await this.nc.close();
     }
   }
 }

@@ -14,7 +14,7 @@ export type {
 } from './authorizer.ts';
 export { AuthCallout, type CalloutOptions } from './callout-service.ts';
 export { readCertificate, type CertificateReader } from './certificate.ts';
-export type { BusAddress } from './dial.ts';
+export type { BusAddress, BusAddresses } from './dial.ts';
 export { isUndelivered } from './failures.ts';
 export {
   ensureAuditStream,
@@ -27,5 +27,6 @@ export {
   type StoredIntent,
   type StoredRecord,
 } from './intent.ts';
+export { renewServer } from './renew-server.ts';
 export { busOperators } from './server-config.ts';
 export { NatsServer, type NatsServerOptions, type ServerExit, type Svid } from './server.ts';

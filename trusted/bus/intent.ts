@@ -18,7 +18,8 @@ import {
   limits,
 } from '../../pure/contracts/index.ts';
 import type { BusConnection } from './connection.ts';
-import { busFailure } from './failures.ts';
+import { busFailure, isPassing } from './failures.ts';
+import { persist, type Patience } from './persist.ts';
 
 /**
  * The stream of audit records, by the control plane. When it is full of what the writer has not stored, publishing fails,
@@ -27,19 +28,21 @@ import { busFailure } from './failures.ts';
  * sequence of the stream.
  */
 export async function ensureAuditStream(bus: BusConnection, lastSeq = 0): Promise<number> {
-  return bus.use(async (nc) => {
-    const { streams } = await jetstreamManager(nc, { checkAPI: false });
-    try {
-      return (await streams.info(auditStream)).state.last_seq;
-    } catch (error) {
-      if (!isNotFound(error)) throw busFailure(error, auditStream);
-    }
-    const made = await streams.add({
-      ...auditStreamConfig,
-      ...(lastSeq === 0 ? {} : { first_seq: lastSeq + 1 }),
-    });
-    return Math.max(lastSeq, made.state.last_seq);
-  });
+  return whilePassing(() =>
+    bus.use(async (nc) => {
+      const { streams } = await jetstreamManager(nc, { checkAPI: false });
+      try {
+        return (await streams.info(auditStream)).state.last_seq;
+      } catch (error) {
+        if (!isNotFound(error)) throw busFailure(error, auditStream);
+      }
+      const made = await streams.add({
+        ...auditStreamConfig,
+        ...(lastSeq === 0 ? {} : { first_seq: lastSeq + 1 }),
+      });
+      return Math.max(lastSeq, made.state.last_seq);
+    }),
+  );
 }
 
 const auditStreamConfig = {
@@ -101,10 +104,12 @@ export async function readStream(
 
 /** Lets the stream forget what is in the store, up to `sequence`. */
 export async function trimStream(bus: BusConnection, sequence: number): Promise<void> {
-  await bus.use(async (nc) => {
-    const { streams } = await jetstreamManager(nc, { checkAPI: false });
-    await streams.purge(auditStream, { seq: sequence + 1 });
-  });
+  await whilePassing(() =>
+    bus.use(async (nc) => {
+      const { streams } = await jetstreamManager(nc, { checkAPI: false });
+      await streams.purge(auditStream, { seq: sequence + 1 });
+    }),
+  );
 }
 
 export interface StoredIntent {
@@ -115,10 +120,12 @@ export interface StoredIntent {
 export interface IntentOptions {
   /** Unguessable; asked again when the server calls one a duplicate. */
   readonly newMessageId: () => string;
+  /** For all tries together. */
   readonly timeoutMs?: number;
 }
 
 const attempts = 3;
+const patience: Patience = { attempts: Infinity, firstMs: 50, longestMs: 500 };
 
 /**
  * Stores one record and returns where. NATS acknowledges a message whose id it has seen as a `duplicate` without storing
@@ -144,20 +151,29 @@ export async function publishIntent(
   throw unavailable('its message ids are taken');
 }
 
+/** One message id: JetStream keeps one of however many tries reach it. Each is sent over the connection of that moment. */
 async function store(
   bus: BusConnection,
   subject: string,
   record: Uint8Array,
   options: IntentOptions,
 ): Promise<PubAck> {
+  const msgID = options.newMessageId();
+  const until = Date.now() + (options.timeoutMs ?? limits.auditStored.value);
+  const left = (): number => until - Date.now();
   try {
-    return await bus.use((nc) =>
-      jetstream(nc).publish(subject, record, {
-        msgID: options.newMessageId(),
-        expect: { streamName: auditStream },
-        timeout: options.timeoutMs ?? limits.auditAcknowledge.value,
-        retries: 1,
-      }),
+    return await persist(
+      () =>
+        bus.use((nc) =>
+          jetstream(nc).publish(subject, record, {
+            msgID,
+            expect: { streamName: auditStream },
+            timeout: Math.max(1, Math.min(limits.auditAcknowledge.value, left())),
+            retries: 1,
+          }),
+        ),
+      (error) => isPassing(error) && left() > 0,
+      patience,
     );
   } catch (error) {
     const cause = busFailure(error, subject);
@@ -173,13 +189,21 @@ export interface StoredRecord {
 
 /** One stored record, for the secret broker and the control plane. Undefined where there is none. */
 export async function readStored(bus: BusConnection, sequence: number): Promise<StoredRecord | undefined> {
-  return bus.use(async (nc: NatsConnection) => {
-    const manager = await jetstreamManager(nc, { checkAPI: false });
-    const message = await manager.streams.getMessage(auditStream, { seq: sequence });
-    return message === null
-      ? undefined
-      : { subject: message.subject, sequence: message.seq, data: message.data };
-  });
+  return whilePassing(() =>
+    bus.use(async (nc: NatsConnection) => {
+      const manager = await jetstreamManager(nc, { checkAPI: false });
+      const message = await manager.streams.getMessage(auditStream, { seq: sequence });
+      return message === null
+        ? undefined
+        : { subject: message.subject, sequence: message.seq, data: message.data };
+    }),
+  );
+}
+
+/** For what may be done twice. */
+function whilePassing<T>(work: () => Promise<T>): Promise<T> {
+  const until = Date.now() + limits.auditStored.value;
+  return persist(work, (error) => isPassing(error) && Date.now() < until, patience);
 }
 
 const unavailable = (detail: string): GloveboxError => new GloveboxError('GB_AUDIT_UNAVAILABLE', { detail });

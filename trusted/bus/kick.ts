@@ -1,11 +1,11 @@
 import type { TrustDomain } from '../../pure/contracts/index.ts';
 import type { BusClient } from './authorizer.ts';
-import { dial, type BusAddress } from './dial.ts';
+import { dial, type BusAddresses } from './dial.ts';
 import { busFailure } from './failures.ts';
 import type { Svid } from './server.ts';
 
 export interface KickOptions {
-  readonly address: BusAddress;
+  readonly address: BusAddresses;
   /** Of `busOperators.system`. */
   readonly system: () => Svid;
   readonly trustDomain: TrustDomain;

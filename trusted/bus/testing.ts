@@ -126,6 +126,12 @@ export const natsServerPath = (
   }
 ).natsServer;
 
+/** Resolves when the server has ended the connection that is in use now, also where it may come back. */
+export const disconnected = (connection: BusConnection): Promise<void> =>
+  connection.use(async (nc) => {
+    for await (const { type } of nc.status()) if (type === 'disconnect' || type === 'close') return;
+  });
+
 export interface TestBus {
   readonly ca: TestCa;
   readonly keys: BusPublicKeys;

@@ -6,6 +6,7 @@ import {
   busOperators,
   isUndelivered,
   NatsServer,
+  renewServer,
   type BusAuthorizer,
   type BusPublicKeys,
 } from '../bus/index.ts';
@@ -113,22 +114,29 @@ export class BusHost {
       await connection.rotate(current);
       options.onRestart();
     };
-    // One after the other, in this order: a server that reads its configuration anew asks the callout about every client again, and the
-    // callout has to be there when others come.
+    // Each with its own certificate, and never two at a time: a server that reads its configuration anew asks the callout about
+    // every client again, and the callout has to be there.
     let turn = Promise.resolve();
-    const renew = (): void => {
-      turn = turn
-        .then(async () => {
-          await server.current.rotate(source.current());
-          await callout.rotate(operator.current());
-          await connection.rotate(controlPlane.current());
-        })
-        .catch((error: unknown) => log('a certificate of the bus was not renewed', error));
+    const inTurn = (what: string, work: () => Promise<void>) => (): void => {
+      turn = turn.then(work).catch((error: unknown) => log(`${what} was not renewed`, error));
     };
-    for (const renewed of [source, operator, controlPlane]) renewed.onRotate(renew);
-    void connection.lost.then((error) => {
+    const renewConnection = inTurn('the connection to the bus', async () => {
+      await connection.rotate(controlPlane.current());
+    });
+    source.onRotate(
+      inTurn('the certificate of the bus', async () => {
+        await renewServer(
+          () => server.current,
+          callout,
+          () => source.current(),
+        );
+      }),
+    );
+    operator.onRotate(inTurn('the auth callout', async () => await callout.rotate(operator.current())));
+    controlPlane.onRotate(renewConnection);
+    connection.onLost((error) => {
       log('the connection to the bus was lost', error);
-      renew();
+      renewConnection();
     });
     return new BusHost(server, callout, connection, [source, operator, system]);
   }

@@ -38,6 +38,7 @@ export async function startSigner(options: {
   return {
     busKeys: async () => await supervised.current.busKeys(),
     busAuthorizer: {
+      ready: async () => await supervised.current.busKeys(),
       answer: async (sealed, serverXkey) => {
         const client = supervised.current;
         const from = told.get(client) ?? 0;
