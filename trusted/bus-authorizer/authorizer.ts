@@ -8,7 +8,13 @@ import {
   type Identity,
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
-import type { BusAnswer, BusAuthorizer, BusDecision, CertificateIdentity } from '../bus/index.ts';
+import {
+  alreadyClosed,
+  type BusAnswer,
+  type BusAuthorizer,
+  type BusDecision,
+  type CertificateIdentity,
+} from '../bus/index.ts';
 import { readSvid } from '../identity/index.ts';
 import { pairOf, signingPair, type AuthorizerKeys } from './keys.ts';
 
@@ -41,6 +47,12 @@ const question = z.object({
   }),
 });
 
+/**
+ * Asked about at a reload while its end was closing: the server has forgotten its TLS. Nobody else is without, since the
+ * server speaks to nobody before the handshake.
+ */
+const closing = z.object({ nats: z.object({ client_tls: z.undefined() }) });
+
 export interface AuthorizerOptions {
   readonly keys: AuthorizerKeys;
   readonly trustDomain: TrustDomain;
@@ -69,7 +81,9 @@ export function createAuthorizer(options: AuthorizerOptions): BusAuthorizer {
         ? await decide(options, parsed.data.nats)
         : {
             allowed: false,
-            reason: `not a client with a verified certificate and nothing else: ${parsed.error.issues[0]?.path.join('.') ?? ''}`,
+            reason: closing.safeParse(claims).success
+              ? alreadyClosed
+              : `not a client with a verified certificate and nothing else: ${parsed.error.issues[0]?.path.join('.') ?? ''}`,
           };
       options.onDecision?.(decision);
       const data = decision.allowed

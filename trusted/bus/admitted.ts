@@ -16,10 +16,14 @@ export class Admitted {
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     if (this.#entries.size > limits.busConnections.value) this.#forget(entry.certificate.notBefore);
-    const own = this.of(entry.certificate.identity.id);
+    const own = [...this.#entries.values()].filter(
+      ({ certificate }) =>
+        certificate.identity.id === entry.certificate.identity.id &&
+        certificate.notAfter > entry.certificate.notBefore,
+    );
     const tooMany = own.slice(0, Math.max(0, own.length - limits.busConnectionsOfOne.value));
-    for (const client of tooMany) this.#entries.delete(keyOf(client));
-    return tooMany;
+    for (const { client } of tooMany) this.#entries.delete(keyOf(client));
+    return tooMany.map(({ client }) => client);
   }
 
   of(identity: SpiffeId): readonly BusClient[] {

@@ -18,6 +18,9 @@ export type BusDecision =
   | { readonly allowed: true; readonly certificate: CertificateIdentity; readonly client: BusClient }
   | { readonly allowed: false; readonly reason: string };
 
+/** The reason of a refusal that nobody has to hear of. */
+export const alreadyClosed = 'it has closed already';
+
 export interface BusAnswer {
   /** Undefined: leave the question unanswered; the server refuses the client when its time is over. */
   readonly sealed: Uint8Array | undefined;

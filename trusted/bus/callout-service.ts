@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { limits, type SpiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
 import { Admitted } from './admitted.ts';
-import type { BusAnswer, BusAuthorizer } from './authorizer.ts';
+import type { BusAnswer, BusAuthorizer, BusClient } from './authorizer.ts';
 import { dial, type BusAddresses } from './dial.ts';
 import { persist } from './persist.ts';
 import { endConnections } from './kick.ts';
@@ -117,7 +117,7 @@ export class AuthCallout {
   }
 
   async #answer(message: Msg): Promise<void> {
-    const { onRefused, onError } = this.#options;
+    const { onRefused } = this.#options;
     const ended = new Set<SpiffeId>();
     this.#asked.add(ended);
     try {
@@ -129,11 +129,20 @@ export class AuthCallout {
       const tooMany = decision.allowed ? this.#admitted.add(decision) : [];
       if (sealed !== undefined) message.respond(sealed);
       if (!decision.allowed) return onRefused?.(decision.reason);
-      if (tooMany.length === 0) return;
-      onRefused?.(`${decision.certificate.identity.id} has too many connections: its oldest end`);
-      await endConnections(this.#options, tooMany).catch((thrown: unknown) => onError?.(thrown));
+      await this.#endOldest(decision.certificate.identity.id, tooMany);
     } finally {
       this.#asked.delete(ended);
+    }
+  }
+
+  /** Most of them have ended by themselves: said is only what was open. */
+  async #endOldest(identity: SpiffeId, clients: readonly BusClient[]): Promise<void> {
+    const { onRefused, onError } = this.#options;
+    try {
+      const ended = await endConnections(this.#options, clients);
+      if (ended > 0) onRefused?.(`${identity} has too many connections: its oldest has ended`);
+    } catch (error) {
+      onError?.(error);
     }
   }
 

@@ -12,6 +12,7 @@ export type {
   BusPublicKeys,
   CertificateIdentity,
 } from './authorizer.ts';
+export { alreadyClosed } from './authorizer.ts';
 export { AuthCallout, type CalloutOptions } from './callout-service.ts';
 export { readCertificate, type CertificateReader } from './certificate.ts';
 export type { BusAddress, BusAddresses } from './dial.ts';

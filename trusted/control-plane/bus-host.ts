@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { spiffeId, type SpiffeId, type TrustDomain, type Workload } from '../../pure/contracts/index.ts';
 import {
+  alreadyClosed,
   AuthCallout,
   BusConnection,
   busOperators,
@@ -29,6 +30,9 @@ export interface BusHostOptions {
   readonly onRestart: () => void;
   readonly log: (message: string, error?: unknown) => void;
 }
+
+/** What nats-server warns of at each start and each renewal, and what is meant to be so. */
+const expected = /using "TLS Handshake First" option|found in connect proto, but user required from cert/;
 
 /** The bus on one machine: the server, whom it lets in, and the control plane's own connection to it. */
 export class BusHost {
@@ -81,7 +85,8 @@ export class BusHost {
               ownPids: false,
             }),
           onLog: (line) => {
-            if (/\[(WRN|ERR|FTL)\]/.test(line)) log(`nats-server: ${line.slice(0, 500)}`);
+            if (/\[(WRN|ERR|FTL)\]/.test(line) && !expected.test(line))
+              log(`nats-server: ${line.slice(0, 500)}`);
           },
           // The same after a restart: everybody was told, and nobody has to be told anew.
           ...(port === undefined ? {} : { port }),
@@ -101,7 +106,9 @@ export class BusHost {
       system: () => system.current(),
       trustDomain,
       authorizer,
-      onRefused: (reason) => log(`the bus refused a connection: ${reason}`),
+      onRefused: (reason) => {
+        if (reason !== alreadyClosed) log(`the bus refused a connection: ${reason}`);
+      },
       onError: (error) => log('the auth callout failed', error),
     });
     const connection = await BusConnection.connect({ address, svid, identity: svid.identity });

@@ -20,6 +20,7 @@ export class ProviderFailure extends Error {
 }
 
 const maxReply = 1_000_000;
+const betweenTriesMs = 200;
 
 /**
  * Joins, serves `gb.provider.<domain>.*.*` in the domain's queue group, and keeps its certificate fresh: the next connection
@@ -36,7 +37,7 @@ export async function serveProvider(
   for (;;) {
     await Promise.race([halfLife(svid), served.connection.closed()]);
     svid = await renew(endpoint, svid);
-    const next = await open(bootstrap, svid, operations, newest);
+    const next = await openUntilItEnds(bootstrap, svid, operations, newest);
     void retire(served);
     served = next;
   }
@@ -66,6 +67,23 @@ async function retire({ connection, subscription, underWay }: Served): Promise<v
     await connection.drain();
   } catch (error) {
     if (!connection.isClosed()) throw error;
+  }
+}
+
+/** The bus may be away for a moment; the old connection serves meanwhile. */
+async function openUntilItEnds(
+  bootstrap: ProviderBootstrap,
+  svid: Svid,
+  operations: Readonly<Record<string, Operation>>,
+  newest: Newest,
+): Promise<Served> {
+  for (;;) {
+    try {
+      return await open(bootstrap, svid, operations, newest);
+    } catch (error) {
+      if (svid.notAfter.getTime() <= Date.now()) throw error;
+      await new Promise((resolve) => setTimeout(resolve, betweenTriesMs));
+    }
   }
 }
 
