@@ -23,9 +23,9 @@ const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex');
  * of an answer, and a server that reads its configuration anew asks about all of its clients in a row.
  */
 export function signingPair(seed: Secret): KeyPair {
-  const pair = pairOf(seed);
-  if (!('getRawSeed' in pair) || typeof pair.getRawSeed !== 'function') return pair;
-  const raw = Buffer.from(pair.getRawSeed() as Uint8Array);
+  const pair: KeyPair & { getRawSeed?: () => Uint8Array } = pairOf(seed);
+  const raw = pair.getRawSeed?.();
+  if (raw === undefined) return pair;
   const key = createPrivateKey({ key: Buffer.concat([pkcs8, raw]), format: 'der', type: 'pkcs8' });
   const publicKey = pair.getPublicKey();
   return Object.assign(Object.create(pair) as KeyPair, {
