@@ -2,7 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { asSessionId, spiffeId, type SessionId, type SpiffeId } from '../../pure/contracts/index.ts';
+import {
+  asSessionId,
+  spiffeId,
+  type SessionId,
+  type SpiffeId,
+  type Workload,
+} from '../../pure/contracts/index.ts';
 import { natsServerPath } from '../../trusted/bus/testing.ts';
 import { layGround, trustDomain, type Ground } from '../../trusted/control-plane/ground.ts';
 import { createLog } from '../../trusted/control-plane/log.ts';
@@ -72,6 +78,14 @@ export class BusWorld {
 
   get bus(): { readonly host: string; readonly port: number } {
     return { host: this.ground.bus.host, port: this.ground.bus.port };
+  }
+
+  /** A real certificate of that identity, from the real CA. */
+  async certificate(workload: Workload): Promise<SvidMaterial> {
+    const source = await this.#join(spiffeId(trustDomain, workload));
+    const svid = source.current();
+    source.close();
+    return svid;
   }
 
   async sidecar(): Promise<{ readonly session: SessionId; readonly identity: SvidSource }> {
