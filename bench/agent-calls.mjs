@@ -51,7 +51,10 @@ const mcp = (method, params) =>
     { accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-06-18' },
   );
 const kinds = {
-  api: () => post('/v1/tools/files_read', { path: '/shared/hello.txt' }),
+  api: async () => {
+    const answer = await post('/v1/tools/files_read', { path: '/shared/hello.txt' });
+    if (!answer.includes('hello')) throw new Error(answer);
+  },
   mcp: async () => {
     const answer = await mcp('tools/call', { name: 'files_list', arguments: { path: '/shared' } });
     if (!answer.includes('hello.txt')) throw new Error(answer);

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Machine } from './machine.ts';
@@ -37,7 +37,8 @@ export class Bare {
     const runs = join(machine.state, 'sandboxes/run');
     const run = readdirSync(runs)
       .map((id) => join(runs, id))
-      .find((path) => readFileSync(join(path, 'config.json'), 'utf8').includes('"/workspace"'));
+      // A provider's sandbox may be on its way in or out meanwhile.
+      .find((path) => specText(path).includes('"/workspace"'));
     if (run === undefined) throw new Error('the session has no run folder');
     const [runsc, flags] = commandOf(run);
     // As root runsc's helpers are a user that nobody is: every folder above is open to be passed through.
@@ -83,6 +84,9 @@ export class Bare {
     );
   }
 }
+
+const specText = (run: string): string =>
+  existsSync(join(run, 'config.json')) ? readFileSync(join(run, 'config.json'), 'utf8') : '';
 
 /** The runsc of this run folder's sandbox and its flags, as the kernel tells them. */
 function commandOf(run: string): [string, string[]] {

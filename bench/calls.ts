@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -20,20 +21,33 @@ type Ask = (line: string) => Promise<string>;
 const batch = 20;
 const readAll = { file: 'bench', text: "version: 1\ntools:\n  allow: ['files:read:/**']\n" };
 
-export async function callsPart(bare: Bare, machine: Machine, rounds: number): Promise<string> {
+/**
+ * Two things to compare with: the hops alone, and the hops with what any such system has at their two ends, an HTTP request by the
+ * agent and a file that is read. Neither has TLS, identity, policy, schemas or a record of the outcome: those are what Glovebox adds.
+ */
+export async function callsPart(
+  bare: Bare,
+  machines: readonly { readonly name: string; readonly machine: Machine }[],
+  rounds: number,
+): Promise<string> {
+  const [first] = machines;
+  if (first === undefined) throw new Error('no machine');
+  const { machine } = first;
   const closing: (() => unknown)[] = [];
   try {
-    copyFileSync(join(thisCheckout, 'bench/agent-calls.mjs'), join(machine.project, 'agent-calls.mjs'));
-    const shared = join(machine.home, '.local/share/glovebox/shared');
-    mkdirSync(shared, { recursive: true });
-    writeFileSync(join(shared, 'hello.txt'), 'hello\n');
-    const sealed = await sealedAgent(machine, closing);
-    const plain = await plainAgent(bare, machine, closing);
-    const kinds = [
-      { kind: 'bare', name: 'the hops bare', ask: plain },
-      { kind: 'api', name: 'files_read, agent API', ask: sealed },
-      { kind: 'mcp', name: 'files_list, MCP', ask: sealed },
-    ];
+    const kinds: { kind: string; name: string; ask: Ask }[] = [];
+    const plain = await plainAgents(bare, machine, closing);
+    kinds.push({ kind: 'bare', name: 'the hops bare', ask: plain.line });
+    kinds.push({ kind: 'api', name: 'the hops with HTTP and a file', ask: plain.http });
+    for (const { name, machine: own } of machines) {
+      copyFileSync(join(thisCheckout, 'bench/agent-calls.mjs'), join(own.project, 'agent-calls.mjs'));
+      const shared = join(own.home, '.local/share/glovebox/shared');
+      mkdirSync(shared, { recursive: true });
+      writeFileSync(join(shared, 'hello.txt'), 'hello\n');
+      const sealed = await sealedAgent(own, closing);
+      kinds.push({ kind: 'api', name: `${name}: files_read, agent API`, ask: sealed });
+      kinds.push({ kind: 'mcp', name: `${name}: files_list, MCP`, ask: sealed });
+    }
     // Warmed up: compiled, connected, every library loaded.
     for (const { kind, ask } of kinds)
       for (let round = 0; round < 5; round += 1) await ask(`${kind} ${batch}`);
@@ -48,11 +62,21 @@ export async function callsPart(bare: Bare, machine: Machine, rounds: number): P
     }
     const rows = kinds.map(({ name }, index) => {
       const took = all[index] ?? [];
-      const ratio =
-        index === 0 ? ['', ''] : [times(pairedRatio(medians[index] ?? [], medians[0] ?? [])), '≤ 2.00×'];
-      return [name, ms(median(took)), ms(quantile(took, 0.95)), ...ratio];
+      const ratio = (base: number): string =>
+        index <= base ? '' : times(pairedRatio(medians[index] ?? [], medians[base] ?? []));
+      return [
+        name,
+        ms(median(took)),
+        ms(quantile(took, 0.95)),
+        ratio(0),
+        ratio(1),
+        index < 2 ? '' : '≤ 2.00×',
+      ];
     });
-    return table(['', 'median', '95 of 100 within', 'to bare', 'aim'], rows);
+    return table(
+      ['', 'median', '95 of 100 within', 'to the hops bare', 'to the hops with HTTP and a file', 'aim'],
+      rows,
+    );
   } finally {
     for (const close of closing.reverse()) await close();
   }
@@ -87,7 +111,11 @@ async function sealedAgent(machine: Machine, closing: (() => unknown)[]): Promis
  * The same hops without Glovebox: agent in gVisor → init → link → a synced JetStream publish → a request on the bus → init and
  * link of a second sandbox → its program, and back. No TLS, no policy, no schema, no second record.
  */
-async function plainAgent(bare: Bare, machine: Machine, closing: (() => unknown)[]): Promise<Ask> {
+async function plainAgents(
+  bare: Bare,
+  machine: Machine,
+  closing: (() => unknown)[],
+): Promise<{ readonly line: Ask; readonly http: Ask }> {
   const { nats, port } = await plainBus(machine, closing);
   await (
     await jetstreamManager(nats)
@@ -112,6 +140,25 @@ async function plainAgent(bare: Bare, machine: Machine, closing: (() => unknown)
   closing.push(() => responder.close());
   await responder.line();
   const record = new TextEncoder().encode('r'.repeat(500));
+  writeFileSync(join(machine.project, 'hello.txt'), 'hello\n');
+  copyFileSync(join(thisCheckout, 'bench/agent-calls.mjs'), join(machine.project, 'agent-calls.mjs'));
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => {
+      void (async () => {
+        await jetstream(nats).publish('bench.audit', record);
+        const { data } = await nats.request('bench.file', Buffer.concat(parts));
+        response.writeHead(200, { 'content-type': 'application/json', 'content-length': data.length });
+        response.end(data);
+      })();
+    });
+  });
+  const http = new Linked(bare, ['node', 'agent-calls.mjs'], 9090, (connection: Duplex) => {
+    connection.on('error', () => undefined);
+    server.emit('connection', connection);
+  });
+  closing.push(() => http.close());
   const agent = new Linked(bare, ['node', 'agent-calls.mjs'], 9090, (connection: Duplex) => {
     connection.on('error', () => undefined);
     connection.on('data', (chunk: Buffer) => {
@@ -122,7 +169,7 @@ async function plainAgent(bare: Bare, machine: Machine, closing: (() => unknown)
     });
   });
   closing.push(() => agent.close());
-  return (line) => agent.ask(line);
+  return { line: (line) => agent.ask(line), http: (line) => http.ask(line) };
 }
 
 /** A nats-server that syncs every record to the disk, as Glovebox's does. */

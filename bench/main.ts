@@ -37,7 +37,7 @@ function own(): Machine {
 
 const run: Readonly<Record<Part, (bare: Bare) => Promise<string>>> = {
   start: (bare) => startPart(bare, machines, rounds),
-  calls: (bare) => callsPart(bare, own(), rounds),
+  calls: (bare) => callsPart(bare, machines, rounds),
   memory: () => memoryPart(own()),
   throughput: (bare) => throughputPart(bare, own(), Math.min(rounds, 7)),
 };

@@ -540,6 +540,13 @@ export const limits = {
     bounds: 'records between two checkpoints',
     reached: 'a checkpoint is signed',
   },
+  auditGather: {
+    value: 25,
+    unit: 'ms',
+    owner: 'audit',
+    bounds: 'how long the writer gathers records of the stream before it stores them as one',
+    reached: 'they are stored; whoever waits for one of them has it stored at once',
+  },
   auditCheckpointTime: {
     value: 60_000,
     unit: 'ms',

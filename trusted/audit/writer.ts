@@ -43,6 +43,7 @@ export class AuditWriter {
   readonly #waiting = new Set<Waiter>();
   #queue: StreamRecord[] = [];
   #wake: () => void = () => undefined;
+  #hurry: () => void = () => undefined;
   #running: Promise<void> = Promise.resolve();
   /** Appending, checkpoints and exports take turns. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -78,7 +79,10 @@ export class AuditWriter {
   /** Resolves when the record of that place in the stream is in the store. */
   caughtUp(sequence: number): Promise<void> {
     if (sequence <= this.#lastSeq) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.add({ sequence, resolve }));
+    return new Promise((resolve) => {
+      this.#waiting.add({ sequence, resolve });
+      this.#hurry();
+    });
   }
 
   /** Signs what there is, unless the last checkpoint covers it. */
@@ -97,6 +101,7 @@ export class AuditWriter {
     clearInterval(this.#timer);
     this.#stopping.abort();
     this.#wake();
+    this.#hurry();
     await this.#running;
     await this.#turn;
   }
@@ -133,6 +138,7 @@ export class AuditWriter {
         });
         continue;
       }
+      await this.#gather();
       const messages = this.#queue.slice();
       try {
         await this.exclusively(() => this.#write(messages));
@@ -143,6 +149,22 @@ export class AuditWriter {
         await this.#failed('write', error);
       }
     }
+  }
+
+  /**
+   * The stream has them safe already: what comes within a moment is written as one, which costs the disk and the processors once.
+   * Whoever waits for a record ends the moment.
+   */
+  async #gather(): Promise<void> {
+    if (this.#waiting.size > 0 || this.#stopped()) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, limits.auditGather.value);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = () => undefined;
   }
 
   async #write(messages: readonly StreamRecord[]): Promise<void> {

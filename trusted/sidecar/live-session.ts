@@ -152,6 +152,7 @@ export class LiveSession {
     this.#link.close();
     this.#agent.close();
     this.#egress.close();
+    await this.#trail.settled();
   }
 
   #heed(message: ControlMessage): void {

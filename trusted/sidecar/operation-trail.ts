@@ -48,6 +48,7 @@ export class OperationTrail {
   #window = 0;
   #inWindow = 0;
   #unrecorded = 0;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(options: TrailOptions) {
     this.#options = options;
@@ -63,6 +64,11 @@ export class OperationTrail {
     const { facts } = intent;
     const record = this.#record('outcome', { ...facts, ...(detail === undefined ? {} : { detail }) });
     await this.#tryStore({ ...record, intent: intent.id, outcome });
+  }
+
+  /** Until every record that was begun is stored, or has failed: a session's end waits for it, so that no outcome is lost to it. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
   }
 
   /** A refusal, or another thing that stands alone. One that cannot be recorded is refused all the same. */
@@ -112,11 +118,15 @@ export class OperationTrail {
   }
 
   async #tryStore(record: AuditRecord): Promise<void> {
+    const storing = this.#store(record);
+    this.#underWay.add(storing);
     try {
-      await this.#store(record);
+      await storing;
     } catch (error) {
       const code = error instanceof GloveboxError ? error.code : 'unexpected';
       this.#options.runtime.log(`a record of ${record.operation} is not stored (${code})`);
+    } finally {
+      this.#underWay.delete(storing);
     }
   }
 

@@ -68,18 +68,19 @@ export function openTurns(): Turns {
 export function testTrail(runtime: Runtime): {
   trail: OperationTrail;
   records: AuditRecord[];
-  control: { fail: boolean };
+  control: { fail: boolean; outcomes: Promise<void> };
 } {
   const records: AuditRecord[] = [];
-  const control = { fail: false };
+  const control = { fail: false, outcomes: Promise.resolve() };
   const trail = new OperationTrail({
     session,
     sandbox,
     runtime,
     store: (bytes) => {
       if (control.fail) return Promise.reject(new Error('the bus is down'));
-      records.push(JSON.parse(Buffer.from(bytes).toString()) as AuditRecord);
-      return Promise.resolve(records.length);
+      const record = JSON.parse(Buffer.from(bytes).toString()) as AuditRecord;
+      const stored = (): number => records.push(record);
+      return record.kind === 'outcome' ? control.outcomes.then(stored) : Promise.resolve(stored());
     },
   });
   return { trail, records, control };

@@ -42,7 +42,7 @@ export function forward(
     tunnel: (name, connection) => {
       const target = Object.hasOwn(start.targets, name) ? start.targets[name] : undefined;
       if (target === undefined) return false;
-      join(connection, connect({ ...target, allowHalfOpen: true }));
+      join(connection, connect({ ...target, allowHalfOpen: true, noDelay: true }));
       return true;
     },
     stdio: (_id, name, stream) => {

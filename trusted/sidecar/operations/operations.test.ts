@@ -20,6 +20,7 @@ import {
   turn,
   type TestRuntime,
 } from '../testing.ts';
+import type { OperationTrail } from '../operation-trail.ts';
 import type { Turns } from '../turns.ts';
 import { CedarEngine, loadCedar, type CedarLibrary } from './cedar-engine.ts';
 import { Operations, type ProviderPort } from './operations.ts';
@@ -32,7 +33,8 @@ let runtime: TestRuntime;
 let turns: Turns;
 let grants: Grants;
 let records: AuditRecord[];
-let storing: { fail: boolean };
+let storing: { fail: boolean; outcomes: Promise<void> };
+let trail: OperationTrail;
 let reached: string[];
 let answer: () => Promise<Uint8Array>;
 let make: (engine?: PolicyEngine) => Operations;
@@ -48,6 +50,7 @@ beforeEach(() => {
   const made = testTrail(runtime);
   records = made.records;
   storing = made.control;
+  trail = made.trail;
   reached = [];
   answer = () => Promise.resolve(Buffer.from('{"ok":true,"result":{"done":1}}'));
   const provider: ProviderPort = {
@@ -94,6 +97,43 @@ describe('an operation', () => {
     expect(reached).toEqual([]);
     storing.fail = false;
     expect(await make().call('files_read', read())).toEqual({ done: 1 });
+  });
+
+  describe('whose outcome takes its time to be stored', () => {
+    let store: () => void;
+    beforeEach(() => {
+      storing.outcomes = new Promise((resolve) => (store = resolve));
+    });
+
+    it('is answered before; the end of the session waits for the record', async () => {
+      expect(await make().call('files_read', read())).toEqual({ done: 1 });
+      expect(records.map(({ kind }) => kind)).toEqual(['intent']);
+      let over = false;
+      const settled = trail.settled().then(() => (over = true));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(over).toBe(false);
+      store();
+      await settled;
+      expect(records.map(({ kind, outcome }) => [kind, outcome])).toEqual([
+        ['intent', undefined],
+        ['outcome', 'ok'],
+      ]);
+    });
+
+    it('[R42] [R45] waits for it when too many are not stored', async () => {
+      const operations = make();
+      for (let count = 0; count < limits.operationsAtOnce.value; count += 1)
+        await operations.call('files_read', read());
+      let answered = false;
+      const late = operations.call('files_read', read()).then(() => (answered = true));
+      while (reached.length <= limits.operationsAtOnce.value)
+        await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(answered).toBe(false);
+      store();
+      await late;
+      await operations.call('files_read', read());
+    });
   });
 
   it('[R35] Alice’s grant does nothing in Bob’s turn', async () => {

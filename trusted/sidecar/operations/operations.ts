@@ -61,6 +61,7 @@ export const argumentsHash = (args: unknown): string =>
 export class Operations {
   readonly #options: OperationsOptions;
   #underWay = 0;
+  #unrecorded = 0;
 
   constructor(options: OperationsOptions) {
     this.#options = options;
@@ -162,7 +163,9 @@ export class Operations {
       reply = parseUntrusted(providerReply, parseJson(answer), 'The provider’s answer');
     } catch (error) {
       const known = asGloveboxError(error);
-      await trail.outcome(intent, provider.undelivered(error) ? 'error' : 'unknown', known.code);
+      await this.#record(
+        trail.outcome(intent, provider.undelivered(error) ? 'error' : 'unknown', known.code),
+      );
       if (known.code === 'GB_PROVIDER_GONE') throw known;
       throw new GloveboxError(
         'GB_UPSTREAM_FAILED',
@@ -174,12 +177,22 @@ export class Operations {
       );
     }
     if (reply.ok) {
-      await trail.outcome(intent, 'ok');
+      await this.#record(trail.outcome(intent, 'ok'));
       return reply.result;
     }
-    await trail.outcome(intent, 'error', reply.error.code);
+    await this.#record(trail.outcome(intent, 'error', reply.error.code));
     const { code, message } = reply.error;
     throw new GloveboxError('GB_TOOL_FAILED', { tool: toolName(tool), reason: code, detail: message });
+  }
+
+  /**
+   * The answer does not wait for the record of how it ended: that changes nothing any more, and where it is lost the intent says
+   * what was done, with the outcome unknown (R42). Only so many wait to be stored: no agent outruns its own records.
+   */
+  async #record(outcome: Promise<void>): Promise<void> {
+    this.#unrecorded += 1;
+    const stored = outcome.finally(() => (this.#unrecorded -= 1));
+    if (this.#unrecorded > limits.operationsAtOnce.value) await stored;
   }
 
   async #refused(facts: OperationFacts): Promise<void> {

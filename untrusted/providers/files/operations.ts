@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesTools, toolName } from '../../../pure/contracts/index.ts';
@@ -14,41 +14,49 @@ const maxEntries = 2_000;
 const maxMatches = 200;
 const maxSearched = 20_000;
 
-/** The files domain over folders mounted below `root`: `/notes/a.txt` is `<root>/notes/a.txt`. */
+/**
+ * The files domain over folders mounted below `root`: `/notes/a.txt` is `<root>/notes/a.txt`. One file or folder is read with
+ * calls that block: each is some microseconds, and to hand it to a thread of Node's and back costs more than all of them.
+ */
 export function filesOperations(
   root: string,
   folders: readonly Folder[],
 ): Readonly<Record<string, Operation>> {
-  const read = (path: string): Promise<string> => resolve(root, folders, path, false);
+  const read = (path: string): string => resolveToRead(root, folders, path);
   return {
-    list: async (args) => {
-      const { path } = parse('files_list', args);
-      if (path === '/')
-        return { entries: folders.map(({ name, write }) => ({ name, kind: 'folder', write })) };
-      const entries = await readdir(await read(path), { withFileTypes: true });
-      return {
-        truncated: entries.length > maxEntries,
-        entries: entries.slice(0, maxEntries).map((entry) => ({
-          name: entry.name,
-          kind: entry.isDirectory() ? 'folder' : entry.isFile() ? 'file' : 'other',
-        })),
-      };
-    },
-    read: async (args) => {
-      const { path } = parse('files_read', args);
-      return { path, content: await readText(await read(path)) };
-    },
+    list: (args) =>
+      atOnce(() => {
+        const { path } = parse('files_list', args);
+        if (path === '/')
+          return { entries: folders.map(({ name, write }) => ({ name, kind: 'folder', write })) };
+        const entries = readdirSync(read(path), { withFileTypes: true });
+        return {
+          truncated: entries.length > maxEntries,
+          entries: entries.slice(0, maxEntries).map((entry) => ({
+            name: entry.name,
+            kind: entry.isDirectory() ? 'folder' : entry.isFile() ? 'file' : 'other',
+          })),
+        };
+      }),
+    read: (args) =>
+      atOnce(() => {
+        const { path } = parse('files_read', args);
+        return { path, content: readText(read(path)) };
+      }),
     search: async (args) => {
       const { path, text } = parse('files_search', args);
-      return search(await read(path), path, text);
+      return search(read(path), path, text);
     },
     write: async (args) => {
       const { path, content } = parse('files_write', args);
-      await replace(await resolve(root, folders, path, true), content);
+      await replace(await resolveToWrite(root, folders, path), content);
       return { path, bytes: Buffer.byteLength(content) };
     },
   };
 }
+
+/** What it throws is the promise's failure. */
+const atOnce = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(work()));
 
 function parse(name: string, args: Record<string, unknown>): { path: string; text: string; content: string } {
   const tool = filesTools.find((candidate) => toolName(candidate) === name);
@@ -58,32 +66,41 @@ function parse(name: string, args: Record<string, unknown>): { path: string; tex
   return { path: '/', text: '', content: '', ...result.data };
 }
 
+/** The folder that a path names first, and the steps below it. */
+function place(
+  folders: readonly Folder[],
+  path: string,
+): { readonly folder: Folder; readonly rest: readonly string[] } {
+  const [name = '', ...rest] = path.slice(1).split('/');
+  const folder = folders.find((candidate) => candidate.name === name);
+  if (folder === undefined) throw new ProviderFailure('not-found', 'There is no such shared folder.');
+  return { folder, rest };
+}
+
 /**
  * A path inside one of the folders, without a link on the way: a scope is for a path, and a link would carry it to another one,
  * in the same shared folder or outside of it (R37).
  */
-async function resolve(
-  root: string,
-  folders: readonly Folder[],
-  path: string,
-  forWriting: boolean,
-): Promise<string> {
-  const [name = '', ...rest] = path.slice(1).split('/');
-  const folder = folders.find((candidate) => candidate.name === name);
-  if (folder === undefined) throw new ProviderFailure('not-found', 'There is no such shared folder.');
-  if (forWriting && !folder.write) throw new ProviderFailure('read-only', 'This shared folder is read-only.');
-  if (forWriting && rest.length === 0) throw new ProviderFailure('not-a-file', 'This is a folder.');
-  const base = await realpath(join(root, name));
-  const wanted = join(base, ...rest);
-  if (forWriting) {
-    await makeFolders(base, rest.slice(0, -1));
-    return wanted;
-  }
-  const real = await realpath(wanted).catch(() => {
+function resolveToRead(root: string, folders: readonly Folder[], path: string): string {
+  const { folder, rest } = place(folders, path);
+  const wanted = join(realpathSync.native(join(root, folder.name)), ...rest);
+  let real: string;
+  try {
+    real = realpathSync.native(wanted);
+  } catch {
     throw new ProviderFailure('not-found', 'There is no such file.');
-  });
+  }
   if (real !== wanted) throw throughLink();
   return real;
+}
+
+async function resolveToWrite(root: string, folders: readonly Folder[], path: string): Promise<string> {
+  const { folder, rest } = place(folders, path);
+  if (!folder.write) throw new ProviderFailure('read-only', 'This shared folder is read-only.');
+  if (rest.length === 0) throw new ProviderFailure('not-a-file', 'This is a folder.');
+  const base = await realpath(join(root, folder.name));
+  await makeFolders(base, rest.slice(0, -1));
+  return join(base, ...rest);
 }
 
 /** Each step is made and checked before the next: `mkdir -p` would follow a link. */
@@ -102,22 +119,23 @@ const throughLink = (): ProviderFailure =>
   new ProviderFailure('not-found', 'This path leads through a link; give the path that it leads to.');
 
 /** Regular files only, opened without following a link or waiting on a FIFO. */
-async function readText(path: string): Promise<string> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    () => {
-      throw new ProviderFailure('not-found', 'There is no such file, or it cannot be read.');
-    },
-  );
+function readText(path: string): string {
+  let file: number;
   try {
-    const info = await handle.stat();
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    throw new ProviderFailure('not-found', 'There is no such file, or it cannot be read.');
+  }
+  try {
+    const info = fstatSync(file);
     if (!info.isFile()) throw new ProviderFailure('not-a-file', 'This is not a regular file.');
     if (info.size > maxFile)
       throw new ProviderFailure('too-large', `The file is larger than ${String(maxFile)} bytes.`);
-    const bytes = await handle.readFile();
+    const bytes = readFileSync(file);
     if (bytes.includes(0)) throw new ProviderFailure('not-text', 'This is not a text file.');
     return bytes.toString('utf8');
   } finally {
-    await handle.close();
+    closeSync(file);
   }
 }
 
@@ -147,6 +165,16 @@ async function replace(path: string, content: string): Promise<void> {
 let written = 0;
 const counter = (): number => (written += 1);
 
+/** What is no text is searched as nothing. */
+function textOrNothing(path: string): string {
+  try {
+    return readText(path);
+  } catch (error) {
+    if (error instanceof ProviderFailure) return '';
+    throw error;
+  }
+}
+
 async function search(real: string, shown: string, text: string): Promise<Record<string, unknown>> {
   const matches: { path: string; line: number; text: string }[] = [];
   const queue: [string, string][] = [[real, shown]];
@@ -166,10 +194,7 @@ async function search(real: string, shown: string, text: string): Promise<Record
           queue.push([join(path, entry.name), join(name, entry.name)]);
       continue;
     }
-    const content = await readText(path).catch((error: unknown) => {
-      if (error instanceof ProviderFailure) return '';
-      throw error;
-    });
+    const content = textOrNothing(path);
     content.split('\n').forEach((line, index) => {
       if (matches.length < maxMatches && line.includes(text))
         matches.push({ path: name, line: index + 1, text: line.slice(0, 500) });
