@@ -596,6 +596,20 @@ export const limits = {
     bounds: 'one message',
     reached: 'the connection ends',
   },
+  busPending: {
+    value: 16_777_216,
+    unit: 'bytes',
+    owner: 'bus',
+    bounds: 'what waits for one client that reads too slowly',
+    reached: 'its connection ends',
+  },
+  busWrite: {
+    value: 5_000,
+    unit: 'ms',
+    owner: 'bus',
+    bounds: 'one write to a client that does not read',
+    reached: 'its connection ends',
+  },
   busQuestion: {
     value: 131_072,
     unit: 'bytes',

@@ -45,7 +45,9 @@ export const isUndelivered = (error: unknown): boolean => {
 };
 
 /** JetStream's codes for what passes by itself: not enabled, no leader, a server of the cluster not there or not ready. */
-const passing: ReadonlySet<number> = new Set([10_004, 10_008, 10_009, 10_023, 10_039, 10_076, 10_118]);
+const passing: ReadonlySet<number> = new Set([
+  10_004, 10_005, 10_008, 10_009, 10_023, 10_039, 10_076, 10_118,
+]);
 
 /**
  * True when JetStream could not say yes or no: a server that reads its configuration anew, starts, or waits for the cluster's

@@ -29,5 +29,11 @@ export {
   type StoredRecord,
 } from './intent.ts';
 export { renewServer } from './renew-server.ts';
-export { busOperators } from './server-config.ts';
+export {
+  busOperators,
+  busRoutes,
+  serverConfig,
+  type ClusterInput,
+  type ServerConfigInput,
+} from './server-config.ts';
 export { NatsServer, type NatsServerOptions, type ServerExit, type Svid } from './server.ts';

@@ -27,7 +27,7 @@ import { persist, type Patience } from './persist.ts';
  * folder was lost) goes on after `lastSeq`, the last that the store has, so that no number is used twice. Returns the last
  * sequence of the stream.
  */
-export async function ensureAuditStream(bus: BusConnection, lastSeq = 0): Promise<number> {
+export async function ensureAuditStream(bus: BusConnection, lastSeq = 0, replicas = 1): Promise<number> {
   return whilePassing(() =>
     bus.use(async (nc) => {
       const { streams } = await jetstreamManager(nc, { checkAPI: false });
@@ -38,6 +38,7 @@ export async function ensureAuditStream(bus: BusConnection, lastSeq = 0): Promis
       }
       const made = await streams.add({
         ...auditStreamConfig,
+        num_replicas: replicas,
         ...(lastSeq === 0 ? {} : { first_seq: lastSeq + 1 }),
       });
       return Math.max(lastSeq, made.state.last_seq);
@@ -54,7 +55,6 @@ const auditStreamConfig = {
   max_bytes: limits.auditStream.value,
   max_msg_size: limits.auditRecord.value,
   deny_delete: true,
-  num_replicas: 1,
 };
 
 export interface StreamRecord extends StoredRecord {

@@ -14,14 +14,39 @@ export const busOperators = {
   system: { kind: 'bus', server: 'system' },
 } as const;
 
+/**
+ * The one identity that makes routes between servers. A route is as good as every account at once, so neither a certificate of
+ * the same CA nor the server's own for clients opens one; each server has a key of its own for it.
+ */
+export const busRoutes = { kind: 'bus', server: 'routes' } as const;
+
+/** One of several servers that are one bus: JetStream keeps each record on as many as the stream has replicas. */
+export interface ClusterInput {
+  readonly name: string;
+  /** Where this server takes routes; its certificate for routes names this host. */
+  readonly host: string;
+  readonly port: number;
+  /** The others. */
+  readonly routes: readonly { readonly host: string; readonly port: number }[];
+}
+
+interface SvidFiles {
+  readonly key: string;
+  readonly chain: string;
+  readonly bundle: string;
+}
+
 export interface ServerConfigInput {
   readonly name: string;
+  /** For clients; on one machine the loopback. */
+  readonly host?: string;
   /** -1: one that is free. */
   readonly port: number;
   readonly folder: string;
-  readonly files: { readonly key: string; readonly chain: string; readonly bundle: string };
+  readonly files: SvidFiles;
   readonly trustDomain: TrustDomain;
   readonly keys: BusPublicKeys;
+  readonly cluster?: ClusterInput & { readonly files: SvidFiles };
 }
 
 /**
@@ -35,22 +60,17 @@ export function serverConfig(input: ServerConfigInput): string {
   return `${JSON.stringify(
     {
       server_name: input.name,
-      host: '127.0.0.1',
+      host: input.host ?? '127.0.0.1',
       port: input.port,
       max_payload: limits.busPayload.value,
       max_connections: limits.busConnections.value,
       max_subscriptions: limits.busSubscriptions.value,
+      max_pending: limits.busPending.value,
+      write_deadline: `${String(limits.busWrite.value)}ms`,
       logtime: true,
-      tls: {
-        cert_file: input.files.chain,
-        key_file: input.files.key,
-        ca_file: input.files.bundle,
-        // The operators are known by the URI of their certificates; no other name of a certificate is anybody's here.
-        verify_and_map: true,
-        handshake_first: true,
-        min_version: '1.3',
-        timeout: limits.busAuthTimeout.value / 1000,
-      },
+      // The operators are known by the URI of their certificates; no other name of a certificate is anybody's here.
+      tls: { ...mutualTls(input.files), handshake_first: true },
+      ...(input.cluster === undefined ? {} : { cluster: clusterConfig(input.cluster, input.trustDomain) }),
       jetstream: {
         store_dir: input.folder,
         max_memory_store: limits.busMemory.value,
@@ -99,3 +119,27 @@ export function serverConfig(input: ServerConfigInput): string {
     2,
   )}\n`;
 }
+
+const mutualTls = (files: SvidFiles): Readonly<Record<string, unknown>> => ({
+  cert_file: files.chain,
+  key_file: files.key,
+  ca_file: files.bundle,
+  verify_and_map: true,
+  min_version: '1.3',
+  timeout: limits.busAuthTimeout.value / 1000,
+});
+
+/** `verify_and_map` and a user that is a URI: a route is taken from that identity only, without a password. */
+const clusterConfig = (
+  cluster: NonNullable<ServerConfigInput['cluster']>,
+  trustDomain: TrustDomain,
+): Readonly<Record<string, unknown>> => ({
+  name: cluster.name,
+  host: cluster.host,
+  port: cluster.port,
+  routes: cluster.routes.map(({ host, port }) => `nats-route://${host}:${String(port)}`),
+  // Clients are told of no other server: they have the list from who started them.
+  no_advertise: true,
+  authorization: { user: spiffeId(trustDomain, busRoutes), timeout: limits.busAuthTimeout.value / 1000 },
+  tls: mutualTls(cluster.files),
+});

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { GloveboxError, limits, type TrustDomain } from '../../pure/contracts/index.ts';
 import type { BusPublicKeys } from './authorizer.ts';
-import { serverConfig } from './server-config.ts';
+import { serverConfig, type ClusterInput } from './server-config.ts';
 
 /** An SVID as its holder has it: the key never leaves this process but for a file of mode 0600 that nats-server reads. */
 export interface Svid {
@@ -22,6 +22,8 @@ export interface NatsServerOptions {
   readonly trustDomain: TrustDomain;
   readonly keys: BusPublicKeys;
   readonly svid: Svid;
+  /** With `svid` of `busRoutes`. */
+  readonly cluster?: ClusterInput & { readonly svid: Svid };
   /** Makes the command a confined one: it needs its own folder, and no other. Signals have to reach the server itself. */
   readonly confine?: (command: readonly [string, ...string[]], folder: string) => readonly string[];
   readonly onLog?: (line: string) => void;
@@ -58,7 +60,9 @@ export class NatsServer {
   static async start(options: NatsServerOptions): Promise<NatsServer> {
     const { folder } = options;
     await mkdir(join(folder, 'jetstream'), { recursive: true, mode: 0o700 });
-    await writeSvid(folder, options.svid);
+    await writeSvid(svidFiles(folder), options.svid);
+    const { cluster } = options;
+    if (cluster !== undefined) await writeSvid(svidFiles(folder, 'route'), cluster.svid);
     const config = join(folder, 'nats-server.conf');
     await writePrivate(
       config,
@@ -69,6 +73,7 @@ export class NatsServer {
         files: svidFiles(folder),
         trustDomain: options.trustDomain,
         keys: options.keys,
+        ...(cluster === undefined ? {} : { cluster: { ...cluster, files: svidFiles(folder, 'route') } }),
       }),
     );
     const plain = [options.binary, '-c', config] as const;
@@ -104,8 +109,9 @@ export class NatsServer {
   }
 
   /** A renewed certificate: new handshakes use it, open connections stay (R4). Resolves when the server has read it. */
-  async rotate(svid: Svid): Promise<void> {
-    await writeSvid(this.#folder, svid);
+  async rotate(svid: Svid, routeSvid?: Svid): Promise<void> {
+    await writeSvid(svidFiles(this.#folder), svid);
+    if (routeSvid !== undefined) await writeSvid(svidFiles(this.#folder, 'route'), routeSvid);
     const done = new Promise<void>((resolve, reject) => {
       const watcher = (line: string): void => {
         if (/Reloaded server configuration/.test(line)) settle(resolve);
@@ -160,14 +166,13 @@ async function ready(watchers: Set<(line: string) => void>, exited: Promise<Serv
   }
 }
 
-const svidFiles = (folder: string): { key: string; chain: string; bundle: string } => ({
-  key: join(folder, 'server.key'),
-  chain: join(folder, 'server.pem'),
-  bundle: join(folder, 'bundle.pem'),
+const svidFiles = (folder: string, name = 'server'): { key: string; chain: string; bundle: string } => ({
+  key: join(folder, `${name}.key`),
+  chain: join(folder, `${name}.pem`),
+  bundle: join(folder, name === 'server' ? 'bundle.pem' : `${name}-bundle.pem`),
 });
 
-async function writeSvid(folder: string, svid: Svid): Promise<void> {
-  const files = svidFiles(folder);
+async function writeSvid(files: ReturnType<typeof svidFiles>, svid: Svid): Promise<void> {
   await writePrivate(files.key, svid.keyPem);
   await writePrivate(files.chain, svid.chainPem);
   await writePrivate(files.bundle, svid.bundlePem);
