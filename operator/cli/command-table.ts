@@ -195,6 +195,14 @@ export const commands: readonly CommandEntry[] = [
     run: async (_, options) => (await import('./commands/doctor.ts')).doctor(options),
   },
   {
+    usage: 'console',
+    description: 'let a browser on this machine in: prints an address that logs it in, once',
+    options: [['--close', 'end every login of a browser, and listen no more']],
+    examples: ['glovebox console', 'glovebox console --close'],
+    run: async (_, options) =>
+      (await import('./commands/console.ts')).consoleCommand(flag(options['close']), flag(options['json'])),
+  },
+  {
     usage: 'completion <shell>',
     description: 'completion for bash, zsh or fish',
     options: [],

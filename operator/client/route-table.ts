@@ -45,6 +45,8 @@ export const routeTable: RouteTable = {
   exportAudit: { method: 'GET', path: '/v1/audit/export' },
   publicKeys: { method: 'GET', path: '/v1/keys' },
   presets: { method: 'GET', path: '/v1/presets' },
+  openBrowser: { method: 'POST', path: '/v1/browser' },
+  closeBrowser: { method: 'DELETE', path: '/v1/browser' },
   openapi: { method: 'GET', path: '/openapi.json' },
   shutdown: { method: 'POST', path: '/v1/shutdown' },
 };

@@ -39,6 +39,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Send less at once; see docs/limits.md.',
   },
+  GB_BROWSER_LOGIN: {
+    status: 401,
+    exit: 77,
+    what: 'Refused: nobody is logged in here.',
+    why: '{detail}',
+    todo: 'Run `glovebox console`, and open the address that it prints.',
+  },
   GB_BUS_REFUSED: {
     status: 403,
     exit: 77,

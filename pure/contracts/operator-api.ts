@@ -305,6 +305,20 @@ export const operatorRoutes = defineRoutes({
     ...person,
     response: z.array(z.object({ name: z.string(), title: z.string() })),
   },
+  /** Opens the door for a browser where it is closed; the address holds a login token, good once and for a minute. */
+  openBrowser: {
+    method: 'POST',
+    path: '/v1/browser',
+    ...person,
+    response: z.object({ url: z.string(), expiresAt: z.string() }),
+  },
+  /** Ends every login of a browser, and nothing listens any more. */
+  closeBrowser: {
+    method: 'DELETE',
+    path: '/v1/browser',
+    ...person,
+    response: z.object({ closed: z.boolean() }),
+  },
   openapi: { method: 'GET', path: '/openapi.json', ...person, response: z.record(z.string(), z.unknown()) },
   shutdown: {
     method: 'POST',

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 
-/** Who may call. `anonymous` is only for the exchange of a join token. */
+/** Who may call. `anonymous` is only for the exchange of a join token, and of a browser's login token. */
 export type CallerKind =
   'anonymous' | 'operator' | 'control-plane' | 'sidecar' | 'sandbox' | 'provider' | 'secret-broker' | 'agent';
 /**

@@ -1,5 +1,7 @@
+import type { FastifyInstance } from 'fastify';
 import {
   limits,
+  notForBrowsers,
   spiffeId,
   type SandboxId,
   type SessionId,
@@ -11,6 +13,7 @@ import { createGvisorDriver, type GvisorSettings, type HostTools } from '../driv
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
 import type { DaemonPlaces } from './arguments.ts';
+import { BrowserDoor } from './browser/browser-door.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
 import { HostFitness } from './host-fitness.ts';
@@ -24,7 +27,7 @@ import {
   personAtSocket,
   removeStaleSocket,
 } from './operator/operator-socket.ts';
-import { operatorServer } from './operator/server.ts';
+import { operatorServer, type OperatorServerOptions } from './operator/server.ts';
 import type { AuditReader, HostProbe, WorkspaceChanges, WorkspaceGuard } from './ports.ts';
 import type { Programs } from './programs.ts';
 import { startBeside } from './providers/provider-host.ts';
@@ -206,22 +209,47 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   const { options, ground, sessions } = side;
   const rate = new RequestRate('operatorRate', limits.operatorRate.value, () => clock.now());
   const caller = personAtSocket();
-  const app = await operatorServer({
-    handlers: operatorHandlers({
-      ...side,
+  const serve = async (apart: Pick<OperatorServerOptions, 'server' | 'without'>): Promise<FastifyInstance> =>
+    await operatorServer({
+      ...apart,
+      handlers,
+      findSession: async (text) => await sessions.find(text),
+      caller,
       version: options.programs.version,
-      sessionsFolder: ground.folder.sessions,
-      audit: ground.audit,
-      auditReader: auditReader(ground),
-      publicKeys: async () => await ground.signer.publicKeys(),
-      shutDown: options.onShutdown,
-    }),
-    findSession: async (text) => await sessions.find(text),
-    caller,
-    version: options.programs.version,
-    rate,
-    onError: (error, operation) => ground.note(`the operator API failed in ${operation}`, error),
+      rate,
+      onError: (error, operation) => ground.note(`the operator API failed in ${operation}`, error),
+    });
+  const browser = new BrowserDoor({
+    user: caller.user,
+    serve: async (server) => await serve({ server, without: notForBrowsers }),
+    refusals: new RequestRate('browserRefusals', limits.browserRefusals.value, () => clock.now()),
+    record: (decision, rule, detail) => {
+      ground.audit
+        .record({
+          session: 'system',
+          operation: 'browser',
+          decision,
+          rule,
+          detail,
+          ...(decision === 'allow' ? { user: caller.user } : {}),
+        })
+        .catch((error: unknown) => ground.note('a request of a browser was not recorded', error));
+    },
+    now: () => clock.now(),
+    requestTime: limits.browserRequestTime.value,
   });
+  undo.push(async () => await browser.close());
+  const handlers = operatorHandlers({
+    ...side,
+    version: options.programs.version,
+    sessionsFolder: ground.folder.sessions,
+    audit: ground.audit,
+    auditReader: auditReader(ground),
+    publicKeys: async () => await ground.signer.publicKeys(),
+    browser,
+    shutDown: options.onShutdown,
+  });
+  const app = await serve({});
   serveAttach(
     app.server,
     sessions,

@@ -12,11 +12,18 @@ export interface StreamAnswer {
   readonly stream: Readable;
 }
 
+/** How a stream of events is wanted: for a browser, and from where on. */
+export interface EventReader {
+  readonly serverSent: boolean;
+  readonly lastId: string | undefined;
+}
+
 export interface OperatorCall<R extends Route> {
   readonly caller: OperatorCaller;
   readonly params: Part<R, 'params'>;
   readonly query: Part<R, 'query'>;
   readonly body: Part<R, 'body'>;
+  readonly reader: EventReader;
   /** What `:id` means, where the route's owner rule is `operator-session`. */
   readonly session: R['owner'] extends 'operator-session' ? SessionRecord : undefined;
 }

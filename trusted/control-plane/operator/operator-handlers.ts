@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { GloveboxError, isId, type PolicyStatus, type UserId } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
+import type { BrowserDoor } from '../browser/browser-door.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 import type { HostFitness } from '../host-fitness.ts';
 import type { AuditReader, AuditTrail, WorkspaceChanges } from '../ports.ts';
@@ -31,6 +32,7 @@ export interface OperatorParts {
   readonly auditReader: AuditReader;
   /** JWKS; what an audit export is verified with. */
   readonly publicKeys: () => Promise<{ readonly keys: readonly object[] }>;
+  readonly browser: Pick<BrowserDoor, 'open' | 'close'>;
   readonly shutDown: () => void;
 }
 
@@ -135,16 +137,16 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       await settleChanges(session, 'discarded');
       return { discarded: [...discarded], skipped: [...skipped] };
     },
-    events: async ({ query }) => {
+    events: async ({ query, reader }) => {
       const session = await sessionIdOf(query.session);
       const [views, open] = [await sessions.list(false), await consents.list(false)];
-      return {
-        contentType: 'application/x-ndjson',
-        stream: events.stream(session, [
-          ...views.map((view) => ({ type: 'session' as const, session: view })),
-          ...open.map((question) => ({ type: 'consent' as const, question })),
-        ]),
-      };
+      const first = [
+        ...views.map((view) => ({ type: 'session' as const, session: view })),
+        ...open.map((question) => ({ type: 'consent' as const, question })),
+      ];
+      return reader.serverSent
+        ? { contentType: 'text/event-stream', stream: events.serverSent(session, first, reader.lastId) }
+        : { contentType: 'application/x-ndjson', stream: events.stream(session, first) };
     },
     listConsents: async ({ query }) => [...(await consents.list(query.all === 'true'))],
     approveConsent: async ({ caller, params, body }) =>
@@ -175,6 +177,8 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     },
     publicKeys: async () => ({ keys: (await parts.publicKeys()).keys.map((key) => ({ ...key })) }),
     presets: async () => [...presets.list()],
+    openBrowser: async () => await parts.browser.open(),
+    closeBrowser: async () => ({ closed: await parts.browser.close() }),
     shutdown: async () => {
       // After the answer: the connection that asks is one of those that end.
       setImmediate(parts.shutDown);

@@ -1,5 +1,5 @@
 import { fastifySwagger } from '@fastify/swagger';
-import { fastify, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { fastify, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
 import {
   jsonSchemaTransform,
   serializerCompiler,
@@ -16,7 +16,7 @@ import {
 } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import { catalogued, type RequestRate } from '../../workload-http/index.ts';
-import type { OperatorHandlers, StreamAnswer } from './handlers.ts';
+import type { EventReader, OperatorHandlers, StreamAnswer } from './handlers.ts';
 
 export interface OperatorServerOptions {
   readonly handlers: OperatorHandlers;
@@ -28,6 +28,9 @@ export interface OperatorServerOptions {
   readonly onError: (error: unknown, operation: string) => void;
   /** For tests of the rules themselves. */
   readonly routes?: Readonly<Record<string, Route>>;
+  /** For a door of its own: its server, and the operations that are not served there. */
+  readonly server?: NonNullable<FastifyServerOptions['serverFactory']>;
+  readonly without?: readonly string[];
 }
 
 type AnyHandler = (call: {
@@ -35,6 +38,7 @@ type AnyHandler = (call: {
   params: unknown;
   query: unknown;
   body: unknown;
+  reader: EventReader;
   session: SessionRecord | undefined;
 }) => Promise<unknown>;
 
@@ -44,7 +48,18 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
     bodyLimit: limits.operatorBody.value,
     routerOptions: { maxParamLength: 64 },
     forceCloseConnections: true,
+    ...(options.server === undefined ? {} : { serverFactory: options.server }),
+    frameworkErrors: (_error, _request, reply) => {
+      const error = new GloveboxError('GB_INPUT_INVALID', {
+        what: 'The request',
+        detail: 'its target is no path',
+      });
+      const { raw } = reply.hijack();
+      raw.writeHead(error.status, { 'content-type': 'application/json' }).end(JSON.stringify(error.toBody()));
+    },
   }).withTypeProvider<ZodTypeProvider>();
+  // JSON is the one form of a body: a page of another site can send text without being asked.
+  app.removeContentTypeParser('text/plain');
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(fastifySwagger, {
@@ -65,6 +80,7 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
   });
   const handlers = options.handlers as unknown as Readonly<Record<string, AnyHandler>>;
   for (const [name, route] of Object.entries(options.routes ?? operatorRoutes) as [string, Route][]) {
+    if (options.without?.includes(name) === true) continue;
     app.route({
       method: route.method,
       url: route.path,
@@ -94,6 +110,7 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
           params: request.params,
           query: request.query,
           body: request.body,
+          reader: readerOf(request),
           session: await sessionOfRequest(route, request, options),
         });
         if (!streams(route)) return answer;
@@ -104,6 +121,14 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
     });
   }
   return app;
+}
+
+function readerOf({ headers }: FastifyRequest): EventReader {
+  const lastId = headers['last-event-id'];
+  return {
+    serverSent: (headers.accept ?? '').includes('text/event-stream'),
+    lastId: typeof lastId === 'string' ? lastId : undefined,
+  };
 }
 
 const asIs = (payload: unknown): string => payload as string;
