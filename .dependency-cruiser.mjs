@@ -36,7 +36,7 @@ export default {
       from: { path: '^pure/', pathNot: tests },
       to: {
         path: 'node_modules/',
-        pathNot: 'node_modules/(zod|yaml|ipaddr[.]js|diff|jose|@cedar-policy/cedar-wasm)/',
+        pathNot: 'node_modules/(zod|yaml|ipaddr[.]js|diff|jose|graphql|@cedar-policy/cedar-wasm)/',
       },
     },
     {

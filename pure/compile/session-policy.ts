@@ -24,7 +24,10 @@ export interface CompileInput {
 export function compileSession({ document, env, authorities, placeholder }: CompileInput): CompiledSession {
   const egress = document.egress.map((rule, index) => {
     const caPem = rule.caFile === undefined ? undefined : authorities[rule.caFile];
-    return { ...rule, id: `egress.${index}`, ...(caPem === undefined ? {} : { caPem }) };
+    // Of a gRPC call, path and method are its service and method.
+    const grpc =
+      rule.grpc === undefined ? {} : { methods: ['POST'], paths: rule.grpc.map((method) => `/${method}`) };
+    return { ...rule, ...grpc, id: `egress.${index}`, ...(caPem === undefined ? {} : { caPem }) };
   });
   const bound = egress.flatMap((rule) => (rule.credential === undefined ? [] : [rule.credential.secret]));
   const asked = [

@@ -218,6 +218,20 @@ export const limits = {
     bounds: 'the head of a request',
     reached: '431, closed',
   },
+  egressCommandList: {
+    value: 262_144,
+    unit: 'bytes',
+    owner: 'egress',
+    bounds: 'the list of refs at the start of a git push, where a rule decides on it',
+    reached: 'the push is refused',
+  },
+  egressInspectedBody: {
+    value: 1_048_576,
+    unit: 'bytes',
+    owner: 'egress',
+    bounds: 'a JSON body that a rule looks into (GraphQL, JSON-RPC)',
+    reached: 'the request is refused',
+  },
   egressIdleUpstream: {
     value: 60_000,
     unit: 'ms',

@@ -25,8 +25,39 @@ export const hostPattern = z
 
 export const credentialRule = z.strictObject({
   secret: secretName,
-  /** How it is carried: `bearer` (Authorization: Bearer), `header:<name>`. */
-  carrier: z.string().regex(/^(bearer|header:[a-z0-9-]{1,64})$/, 'a carrier is bearer or header:<name>'),
+  /**
+   * How it is carried: `bearer` (Authorization: Bearer), `basic` (the secret is `user:password`), `basic:<user>` (it is the
+   * password), `header:<name>`, `query:<key>`, `cookie:<name>`.
+   */
+  carrier: z
+    .string()
+    .regex(
+      /^(bearer|basic(:[A-Za-z0-9._@+-]{1,64})?|header:[a-z0-9-]{1,64}|query:[A-Za-z0-9_.-]{1,64}|cookie:[A-Za-z0-9_.-]{1,64})$/,
+      'a carrier is bearer, basic, basic:<user>, header:<name>, query:<key> or cookie:<name>',
+    ),
+});
+
+/** A number of bytes, such as 512KB or 20MB (powers of 1024). */
+export const byteSize = z
+  .string()
+  .regex(/^[1-9][0-9]{0,5}(B|KB|MB|GB)$/, 'a size is a number and B, KB, MB or GB');
+const textPattern = z.string().min(1).max(200);
+
+/** Git over HTTP: the repository is named by the rule's paths, such as `/org/repo.git/**`. */
+export const gitRule = z.strictObject({
+  fetch: z.boolean().default(true),
+  /** Full ref names that may be pushed to, such as `refs/heads/agent/**`. None: no push. */
+  push: z
+    .array(
+      z
+        .string()
+        .max(200)
+        .regex(/^refs\/[^\s\p{Cc}]*$/u, 'a ref starts with refs/'),
+    )
+    .default([]),
+  /** Updates that are not shown to be fast-forward. */
+  force: z.boolean().default(false),
+  delete: z.boolean().default(false),
 });
 
 export const egressRule = z.strictObject({
@@ -37,6 +68,35 @@ export const egressRule = z.strictObject({
     .min(1)
     .default(['GET', 'HEAD', 'OPTIONS']),
   paths: z.array(z.string().max(300).startsWith('/')).min(1).default(['/**']),
+  /** Query keys that a request may have, each at most once, and what their value may be (`*`: any run of characters). */
+  query: z.record(z.string().regex(/^[A-Za-z0-9_.~-]{1,100}$/), textPattern).optional(),
+  /** The largest body of a request. */
+  maxBody: byteSize.optional(),
+  /** Requests by this rule within any minute. */
+  perMinute: z.int().min(1).max(100_000).optional(),
+  /** Bytes by this rule, out and in, for the session's length. */
+  budget: byteSize.optional(),
+  git: gitRule.optional(),
+  /** What a GraphQL request (a JSON body) may do. */
+  graphql: z
+    .strictObject({
+      operations: z.array(z.enum(['query', 'mutation', 'subscription'])).min(1),
+      fields: z.array(textPattern).default([]),
+    })
+    .optional(),
+  /** Which methods a JSON-RPC body may call; `tools`: which tools MCP's `tools/call` may name. */
+  jsonrpc: z
+    .strictObject({ methods: z.array(textPattern).min(1), tools: z.array(textPattern).default([]) })
+    .optional(),
+  /** gRPC methods, such as `package.Service/Method` or `package.Service/*`; in place of `methods` and `paths`. */
+  grpc: z
+    .array(
+      z
+        .string()
+        .regex(/^[A-Za-z0-9_.]{1,150}\/([A-Za-z0-9_]{1,100}|\*)$/, 'a gRPC method is package.Service/Method'),
+    )
+    .min(1)
+    .optional(),
   decision: z.enum(['allow', 'ask']).default('allow'),
   credential: credentialRule.optional(),
   /** Requests that carry credentials of the agent's own (Authorization, Cookie, …) are refused unless this is true. */

@@ -1,4 +1,5 @@
-import type { EgressRequest, Injection } from './decide.ts';
+import type { EgressRequest } from './decide.ts';
+import { cookiesOf, keyOf, lenient, standsFor, type Injection } from './injection.ts';
 
 /** Headers that carry credentials, by RFC or by the custom of large services. */
 const carriers = new Set([
@@ -75,57 +76,51 @@ export function carriedCredential(
   placeholder: string | null,
 ): string | null {
   for (const [name, value] of request.headers) {
-    if (!carriers.has(name) && name !== inject?.header) continue;
-    if (
-      inject !== null &&
-      placeholder !== null &&
-      name === inject.header &&
-      isPlaceholder(value, inject, placeholder)
-    )
-      continue;
+    const own = inject?.place === 'header' && name === inject.name;
+    if (name === 'cookie' && inject?.place === 'cookie' && placeholder !== null) {
+      if (cookiesOf(value).every((cookie) => cookie.name === inject.name && cookie.value === placeholder))
+        continue;
+    } else if (!carriers.has(name) && !own) continue;
+    if (own && placeholder !== null && standsFor(inject, placeholder, value)) continue;
     return `header ${name}`;
   }
-  const question = request.target.indexOf('?');
-  if (question < 0) return null;
   // Both separators and a lenient decoding, as servers read them.
-  for (const pair of request.target.slice(question + 1).split(/[&;]/)) {
-    const key = lenient(pair.split('=', 1)[0] ?? '')
-      .toLowerCase()
-      .trim();
-    if (queryCarriers.has(key) || queryCarriers.has(key.replace(/\[.*$/, ''))) return `query key ${key}`;
+  for (const pair of queryPairs(request.target)) {
+    const key = keyOf(pair).toLowerCase().trim();
+    const own = inject?.place === 'query' && keyOf(pair) === inject.name;
+    if (own && pair.slice(pair.indexOf('=') + 1) === placeholder) continue;
+    if (own || queryCarriers.has(key) || queryCarriers.has(key.replace(/\[.*$/, '')))
+      return `query key ${key}`;
   }
   return null;
 }
 
-const isPlaceholder = (value: string, inject: Injection, placeholder: string): boolean =>
-  value === placeholder ||
-  value === inject.prefix + placeholder ||
-  (inject.prefix !== '' && value.toLowerCase() === inject.prefix.toLowerCase() + placeholder);
-
-/** Where a placeholder stands that is not its own rule's carrier; null: nowhere. Headers and target; bodies are not read. */
+/** Where a placeholder stands that is not its own rule's carrier; null: nowhere. Headers and target; bodies are read as they go out. */
 export function placeholderOutside(
   placeholders: Readonly<Record<string, string>>,
   request: EgressRequest,
   inject: Injection | null,
   own: string | null,
 ): string | null {
-  const target = lenient(request.target);
   for (const [secret, placeholder] of Object.entries(placeholders)) {
     if (placeholder === '') return 'a secret has no placeholder';
-    if (request.target.includes(placeholder) || target.includes(placeholder))
+    const mine = inject !== null && placeholder === own;
+    const target =
+      mine && inject.place === 'query'
+        ? withoutPair(request.target, inject.name, placeholder)
+        : request.target;
+    if (target.includes(placeholder) || lenient(target).includes(placeholder))
       return `the placeholder of ${secret} is in the address`;
     for (const [name, value] of request.headers) {
-      if (
-        !value.includes(placeholder) &&
-        !lenient(value).includes(placeholder) &&
-        !basic(value).includes(placeholder)
-      )
+      const read = [value, lenient(value), basic(value)];
+      if (!read.some((text) => text.includes(placeholder))) continue;
+      if (mine && inject.place === 'header' && name === inject.name && standsFor(inject, placeholder, value))
         continue;
       if (
-        inject !== null &&
-        placeholder === own &&
-        name === inject.header &&
-        isPlaceholder(value, inject, placeholder)
+        mine &&
+        inject.place === 'cookie' &&
+        name === 'cookie' &&
+        onlyInCookie(value, inject.name, placeholder)
       )
         continue;
       return `the placeholder of ${secret} is in header ${name}`;
@@ -134,13 +129,25 @@ export function placeholderOutside(
   return null;
 }
 
-function lenient(text: string): string {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
-  } catch {
-    return text;
-  }
-}
+const queryPairs = (target: string): string[] => {
+  const question = target.indexOf('?');
+  return question < 0 ? [] : target.slice(question + 1).split(/[&;]/);
+};
+
+const withoutPair = (target: string, key: string, value: string): string => {
+  const question = target.indexOf('?');
+  if (question < 0) return target;
+  const kept = target
+    .slice(question + 1)
+    .split('&')
+    .filter((pair) => pair !== `${key}=${value}`);
+  return `${target.slice(0, question)}?${kept.join('&')}`;
+};
+
+const onlyInCookie = (value: string, name: string, placeholder: string): boolean =>
+  cookiesOf(value).every(
+    (cookie) => !cookie.value.includes(placeholder) || (cookie.name === name && cookie.value === placeholder),
+  );
 
 /** The decoded form of `Basic …`, or nothing. */
 function basic(value: string): string {

@@ -1,8 +1,13 @@
 import type { SidecarPolicy } from '../contracts/index.ts';
 import { carriedCredential, placeholderOutside } from './credentials.ts';
+import { isJson, inspects, type Inspection } from './body.ts';
+import { gitRequest } from './git.ts';
 import { matchHost, normaliseHost } from './host.ts';
+import { injectionOf, type Injection } from './injection.ts';
 import { matchPath, normalisePath } from './path.ts';
+import { queryProblem } from './query.ts';
 import { egressScope } from './scope.ts';
+import { bytesOf } from './size.ts';
 
 export type CompiledRule = SidecarPolicy['egress'][number];
 
@@ -20,34 +25,34 @@ export interface EgressRequest {
   readonly headers: readonly (readonly [string, string])[];
 }
 
+export interface EgressAllowed {
+  readonly decision: 'allow';
+  readonly rule: CompiledRule;
+  /** Path and query, as they go out. */
+  readonly path: string;
+  readonly inject: Injection | null;
+  readonly audited: boolean;
+  /** What of the body decides too, before anything goes out. */
+  readonly inspection: Inspection;
+}
+
+export interface EgressDenied {
+  readonly decision: 'deny';
+  readonly rule: string;
+  readonly why: string;
+  readonly todo: string;
+  readonly alert: boolean;
+}
+
 export type EgressDecision =
-  | {
-      readonly decision: 'allow';
-      readonly rule: CompiledRule;
-      readonly path: string;
-      readonly inject: Injection | null;
-      readonly audited: boolean;
-    }
+  | EgressAllowed
+  | EgressDenied
   | {
       readonly decision: 'ask';
       readonly rule: CompiledRule;
       readonly scope: string;
-      readonly allowed: EgressDecision;
-    }
-  | {
-      readonly decision: 'deny';
-      readonly rule: string;
-      readonly why: string;
-      readonly todo: string;
-      readonly alert: boolean;
+      readonly allowed: EgressAllowed;
     };
-
-/** The header to set, and how; headers of that name that the request has are removed. */
-export interface Injection {
-  readonly secret: string;
-  readonly header: string;
-  readonly prefix: string;
-}
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const overrides = ['x-http-method-override', 'x-http-method', 'x-method-override'];
@@ -57,7 +62,7 @@ const deny = (
   why: string,
   todo = 'Ask the person to add an egress rule to the policy.',
   alert = false,
-): EgressDecision => ({
+): EgressDenied => ({
   decision: 'deny',
   rule,
   why,
@@ -71,7 +76,7 @@ export function decideConnect(
   host: string,
   port: number,
   scheme: 'https' | 'http',
-): EgressDecision | null {
+): EgressDenied | null {
   const name = normaliseHost(host);
   if (!name.ok) return deny('egress.host', name.why, 'Use a host name that a rule of the policy allows.');
   const known = rules.some(
@@ -120,7 +125,9 @@ export function decide(
   );
   if (rule === undefined)
     return deny('egress.default', `no rule allows ${request.method} ${host.value}${path.value}`);
-  const allowed = withCredentials(rule, placeholders, request, path.value + query);
+  const shape = shapeProblem(rule, request, path.value, query);
+  if (typeof shape === 'string') return deny(rule.id, shape);
+  const allowed = withCredentials(rule, placeholders, request, path.value + query, shape.inspection);
   if (allowed.decision !== 'allow' || rule.decision === 'allow') return allowed;
   return {
     decision: 'ask',
@@ -130,12 +137,52 @@ export function decide(
   };
 }
 
+/** What a rule says beyond host, method and path: its text where it does not fit. */
+function shapeProblem(
+  rule: CompiledRule,
+  request: EgressRequest,
+  path: string,
+  query: string,
+): string | { readonly inspection: Inspection } {
+  const header = (wanted: string): string | undefined =>
+    request.headers.find(([name]) => name === wanted)?.[1];
+  const wrongQuery = queryProblem(rule.query, query);
+  if (wrongQuery !== null) return wrongQuery;
+  const length = header('content-length');
+  if (rule.maxBody !== undefined && length !== undefined && Number(length) > bytesOf(rule.maxBody))
+    return `the body is larger than the rule allows (${rule.maxBody})`;
+  if (rule.grpc !== undefined && !/^application\/grpc(\+[a-z0-9.-]+)?$/.test(header('content-type') ?? ''))
+    return 'the rule is for gRPC, and the request’s content type is not';
+  if (rule.git !== undefined) {
+    const git = gitRequest(rule.git, request.method, path, query);
+    if (!git.ok) return git.why;
+    if (!git.inspect) return { inspection: null };
+    return header('content-encoding') === undefined
+      ? { inspection: 'git-push' }
+      : 'a push is not read compressed';
+  }
+  if (!inspects(rule)) return { inspection: null };
+  if (request.method !== 'POST' && rule.graphql !== undefined)
+    return 'the rule lets GraphQL through by POST only';
+  // MCP's GET opens a stream of events and DELETE ends its session: neither has a body.
+  if (request.method !== 'POST')
+    return header('content-length') === undefined && header('transfer-encoding') === undefined
+      ? { inspection: null }
+      : 'only a POST has a body that the rule can look into';
+  if (header('content-encoding') !== undefined)
+    return 'a body that the rule looks into is not read compressed';
+  return isJson(header('content-type'))
+    ? { inspection: 'json' }
+    : 'a body that the rule looks into is JSON in UTF-8';
+}
+
 function withCredentials(
   rule: CompiledRule,
   placeholders: Readonly<Record<string, string>>,
   request: EgressRequest,
   target: string,
-): EgressDecision {
+  inspection: Inspection,
+): EgressAllowed | EgressDenied {
   const inject = rule.credential === undefined ? null : injectionOf(rule.credential);
   if (inject !== null && request.scheme === 'http')
     return deny(rule.id, 'a credential is added over TLS only');
@@ -157,13 +204,9 @@ function withCredentials(
     path: target,
     inject,
     audited: inject !== null || !safeMethods.has(request.method),
+    inspection,
   };
 }
-
-const injectionOf = ({ secret, carrier }: { secret: string; carrier: string }): Injection =>
-  carrier === 'bearer'
-    ? { secret, header: 'authorization', prefix: 'Bearer ' }
-    : { secret, header: carrier.slice('header:'.length), prefix: '' };
 
 function hostsDisagree(request: EgressRequest, host: string): string | null {
   if (request.scheme === 'https' && request.sni !== null && request.sni.toLowerCase() !== host)

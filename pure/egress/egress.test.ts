@@ -218,7 +218,7 @@ describe('the egress decision', () => {
   it('allows what a rule allows, with its credential', () => {
     expect(judge({})).toMatchObject({
       decision: 'allow',
-      inject: { secret: 'model', header: 'x-api-key' },
+      inject: { secret: 'model', place: 'header', name: 'x-api-key' },
       audited: true,
     });
     expect(

@@ -1,12 +1,24 @@
 export { addressAllowed, classifyAddress, type AddressClass } from './address.ts';
+export { bodyProblem, type Inspection } from './body.ts';
 export {
   decide,
   decideConnect,
   type CompiledRule,
+  type EgressAllowed,
   type EgressDecision,
+  type EgressDenied,
   type EgressRequest,
-  type Injection,
 } from './decide.ts';
+export {
+  gitRequest,
+  isRefName,
+  judgePush,
+  readCommandList,
+  type CommandList,
+  type RefUpdate,
+} from './git.ts';
 export { matchHost, normaliseHost, type Normalised } from './host.ts';
+export { carriedText, injectionOf, withCredential, type Injection } from './injection.ts';
 export { matchPath, normalisePath } from './path.ts';
 export { egressScope, ruleOfScope } from './scope.ts';
+export { bytesOf } from './size.ts';

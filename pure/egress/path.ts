@@ -1,3 +1,4 @@
+import { matchText } from './glob.ts';
 import type { Normalised } from './host.ts';
 
 const refuse = (why: string): Normalised => ({ ok: false, why });
@@ -53,27 +54,10 @@ export function matchPath(pattern: string, path: string): boolean {
       const first = Math.min(...reachable);
       for (let j = first; j <= given.length; j += 1) next.add(j);
     } else {
-      for (const j of reachable) if (j < given.length && matchSegment(part, given[j] ?? '')) next.add(j + 1);
+      for (const j of reachable) if (j < given.length && matchText(part, given[j] ?? '')) next.add(j + 1);
     }
     if (next.size === 0) return false;
     reachable = next;
   }
   return reachable.has(given.length);
-}
-
-function matchSegment(pattern: string, text: string): boolean {
-  const parts = pattern.split('*');
-  const first = parts[0] ?? '';
-  if (parts.length === 1) return text === pattern;
-  const last = parts.at(-1) ?? '';
-  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length)
-    return false;
-  let at = first.length;
-  const end = text.length - last.length;
-  for (const part of parts.slice(1, -1)) {
-    const found = text.indexOf(part, at);
-    if (found < 0 || found + part.length > end) return false;
-    at = found + part.length;
-  }
-  return true;
 }

@@ -147,7 +147,7 @@ function curl(path: string, ...more: string[]): Promise<{ code: number; out: str
     const args = [
       '-sS',
       '--max-time',
-      '10',
+      '60',
       '-x',
       `http://127.0.0.1:${String(doorPort)}`,
       '--cacert',

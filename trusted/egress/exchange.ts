@@ -1,14 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline, type Duplex, type Readable, type Writable } from 'node:stream';
+import { pipeline, type Duplex, type Readable, type Transform, type Writable } from 'node:stream';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { asGloveboxError, GloveboxError } from '../../pure/contracts/index.ts';
-import type { EgressRequest } from '../../pure/egress/index.ts';
+import { withCredential, type EgressRequest } from '../../pure/egress/index.ts';
 import { AddressRefused, upstreamError } from './addresses.ts';
-import { EchoGuard } from './echo-guard.ts';
-import { pairsOf, requestHeaders, responseHeaders } from './headers.ts';
+import { BudgetSpent } from './budgets.ts';
+import { echoesOf, PatternFound, PatternGuard } from './pattern-guard.ts';
+import { pairsOf, requestHeaders, responseHeaders, type Pairs } from './headers.ts';
 import { http1Inbound, type Destination, type Inbound } from './inbound.ts';
 import { entryOf, Permissions, type Permitted } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
-import type { Answer, OutgoingRequest, Sending } from './sending.ts';
+import type { Answer, OutgoingRequest, Sending, Target } from './sending.ts';
 import { RequestsUnderWay } from './under-way.ts';
 import type { Upstreams } from './upstream.ts';
 
@@ -53,13 +55,16 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         return;
       }
       inbound.proceed();
-      const outgoing = this.#outgoing(inbound, destination, permitted);
-      const target = { ...place(destination), path: permitted.path };
+      const body = new OutgoingBody(permitted.body, this.#guards(permitted));
+      const { target, outgoing } = this.#outgoing(inbound, destination, permitted, body.stream);
       const sending = this.#upstreams.send(permitted.rule, target, outgoing, inbound.protocol === 'HTTP/2');
+      body.onBlocked(() => {
+        sending.abort();
+      });
       inbound.onceClosed((complete) => {
         if (!complete) sending.abort();
       });
-      await this.#carry(inbound, destination, permitted, sending);
+      await this.#carry(inbound, destination, permitted, sending, body);
     } catch (error) {
       inbound.refuse(asGloveboxError(error));
     }
@@ -80,12 +85,8 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     socket.once('close', () => this.#underWay.over(begun));
     try {
       const permitted = await this.#permissions.permit(inbound, destination, begun);
-      const target = { ...place(destination), path: permitted.path };
-      const outgoing = this.#upstreams.upgrade(
-        permitted.rule,
-        target,
-        this.#outgoing(inbound, destination, permitted),
-      );
+      const { target, outgoing: wanted } = this.#outgoing(inbound, destination, permitted, inbound.body);
+      const outgoing = this.#upstreams.upgrade(permitted.rule, target, wanted);
       outgoing.on('error', (error) => {
         void this.#failed(inbound, destination, permitted, error);
       });
@@ -111,7 +112,8 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         response.detachSocket(socket as never);
         if (upstreamHead.length > 0) socket.write(upstreamHead);
         if (head.length > 0) upstream.write(head);
-        pipeline(socket, upstream, socket, () => undefined);
+        const counted = (): Transform[] => this.#permissions.counted(permitted.rule);
+        pipeline([socket, ...counted(), upstream, ...counted(), socket], () => undefined);
         upstream.once('close', () => {
           const { bytesRead, bytesWritten } = upstream as Duplex & {
             bytesRead: number;
@@ -126,16 +128,36 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     }
   }
 
-  #outgoing(inbound: Inbound, destination: Destination, permitted: Permitted<S, I>): OutgoingRequest {
+  #outgoing(
+    inbound: Inbound,
+    destination: Destination,
+    permitted: Permitted<S, I>,
+    body: Readable,
+  ): { readonly target: Target; readonly outgoing: OutgoingRequest } {
     const { host, port } = place(destination);
     const usual = destination.scheme === 'https' ? 443 : 80;
     const authority = port === usual ? host : `${host}:${String(port)}`;
+    const plain = { headers: requestHeaders(inbound.headers, authority), target: permitted.path };
+    const { inject, credential } = permitted;
+    const { headers, target } =
+      inject === null || credential === null
+        ? plain
+        : withCredential(inject, credential, uncoded(plain.headers), plain.target);
     return {
-      method: inbound.method,
-      headers: requestHeaders(inbound.headers, authority, permitted.inject, permitted.credential),
-      body: inbound.body,
-      hasBody: inbound.hasBody,
+      target: { host, port, path: target },
+      outgoing: { method: inbound.method, headers, body, hasBody: inbound.hasBody },
     };
+  }
+
+  /** What a body passes on its way out: the rule's bounds, and a search for placeholders, which never leave. */
+  #guards({ rule }: Permitted<S, I>): Transform[] {
+    const placeholders = Object.values(this.#options.policy.placeholders);
+    return [
+      ...this.#permissions.counted(rule, rule.maxBody),
+      ...(placeholders.length === 0
+        ? []
+        : [new PatternGuard(placeholders, 'the body holds the placeholder of a secret')]),
+    ];
   }
 
   async #carry(
@@ -143,12 +165,13 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     destination: Destination,
     permitted: Permitted<S, I>,
     sending: Sending,
+    body: OutgoingBody,
   ): Promise<void> {
     let answer: Answer;
     try {
       answer = await sending.answer;
     } catch (error) {
-      await this.#failed(inbound, destination, permitted, error as Error);
+      await this.#failed(inbound, destination, permitted, body.blocked ?? (error as Error));
       return;
     }
     await this.#answer(inbound, permitted, answer, sending.address());
@@ -160,28 +183,26 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     permitted: Permitted<S, I>,
     error: Error,
   ): Promise<void> {
-    const refused = error instanceof AddressRefused;
-    if (refused) {
+    const refusal = refusalOf(error, permitted.rule.id);
+    if (refusal !== null)
       this.#options.audit.event({
         ...permitted.entry,
         decision: 'deny',
-        rule: 'egress.address',
-        alert: true,
         detail: error.message,
+        ...refusal.record,
       });
-    }
     inbound.refuse(
-      refused
-        ? new GloveboxError('GB_EGRESS_DENIED', {
+      refusal === null
+        ? upstreamError(destination.host, error)
+        : new GloveboxError('GB_EGRESS_DENIED', {
             target: destination.host,
             detail: error.message,
-            rule: 'egress.address',
-            todo: 'Private addresses are reached only where the policy names their range.',
-          })
-        : upstreamError(destination.host, error),
+            rule: refusal.record.rule,
+            todo: refusal.todo,
+          }),
     );
     await this.#permissions.finish(permitted, {
-      result: refused ? 'error' : 'unknown',
+      result: refusal === null ? 'unknown' : 'error',
       detail: error.message,
     });
   }
@@ -194,28 +215,38 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     address: string | null = null,
   ): Promise<void> {
     const { credential } = permitted;
-    if (credential !== null && answer.headers.some(([, value]) => value.includes(credential))) {
+    const echoes = credential === null ? [] : echoesOf(credential);
+    const decoder = credential === null ? null : decoderOf(answer.headers);
+    if (
+      decoder === undefined ||
+      answer.headers.some(([, value]) => echoes.some((text) => value.includes(text)))
+    ) {
       answer.body.destroy();
       inbound.refuse(
         new GloveboxError('GB_UPSTREAM_FAILED', {
           what: 'The upstream',
-          detail: 'its reply held the credential, and was cut',
+          detail: 'its reply held the credential, or could hold it unseen, and was cut',
         }),
       );
       await this.#permissions.finish(permitted, {
         result: 'error',
-        detail: 'the reply held the credential in a header',
+        detail: 'the reply held the credential in a header, or has a coding that is not known',
       });
       return;
     }
     const bodiless =
       answer.headAlone || inbound.method === 'HEAD' || answer.status === 204 || answer.status === 304;
-    const out = inbound.respond(answer.status, answer.headers, bodiless);
+    const headers = decoder === null || bodiless ? answer.headers : decodedHeaders(answer.headers);
+    const out = inbound.respond(answer.status, headers, bodiless);
     let bytes = 0;
     answer.body.on('data', (chunk: Buffer) => (bytes += chunk.length));
     const error = bodiless
       ? await drained(answer.body, out)
-      : await this.#stream(inbound, answer, out, credential);
+      : await this.#stream(inbound, answer, out, [
+          ...(decoder === null ? [] : [decoder]),
+          ...this.#permissions.counted(permitted.rule),
+          ...(echoes.length === 0 ? [] : [new PatternGuard(echoes, 'the reply holds the credential')]),
+        ]);
     const detail = [
       String(answer.status),
       `${String(bytes)} bytes`,
@@ -230,7 +261,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     inbound: Inbound,
     answer: Answer,
     out: Writable,
-    credential: string | null,
+    stages: readonly Transform[],
   ): Promise<NodeJS.ErrnoException | null> {
     // Before the end of the body reaches the client, its trailers are known.
     answer.body.prependOnceListener('end', () => {
@@ -238,14 +269,81 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       if (trailers.length > 0) inbound.trailers(trailers);
     });
     return new Promise((resolve) => {
-      const done = (error?: NodeJS.ErrnoException | null): void => {
+      pipeline([answer.body, ...stages, out], (error) => {
         resolve(error ?? null);
-      };
-      if (credential === null) pipeline(answer.body, out, done);
-      else pipeline(answer.body, new EchoGuard(credential), out, done);
+      });
     });
   }
 }
+
+/** Why a request that was let through was refused all the same, and how it is recorded; null: the upstream failed. */
+function refusalOf(
+  error: Error,
+  rule: string,
+): { readonly record: { readonly rule: string; readonly alert: boolean }; readonly todo: string } | null {
+  if (error instanceof AddressRefused)
+    return {
+      record: { rule: 'egress.address', alert: true },
+      todo: 'Private addresses are reached only where the policy names their range.',
+    };
+  if (error instanceof PatternFound)
+    return {
+      record: { rule, alert: true },
+      todo: 'A placeholder works in the place that its own rule names only.',
+    };
+  return error instanceof BudgetSpent
+    ? { record: { rule, alert: false }, todo: 'Ask the person to raise the bound of the egress rule.' }
+    : null;
+}
+
+/** The agent's body on its way out. What a guard finds ends the request upstream, and leaves the agent to hear why. */
+class OutgoingBody {
+  readonly stream: Readable;
+  blocked: Error | null = null;
+  #stop: (() => void) | null = null;
+
+  constructor(body: Readable, guards: readonly Transform[]) {
+    let last = body;
+    for (const guard of guards) {
+      const before = last;
+      guard.on('error', (error) => {
+        this.blocked ??= error;
+        before.unpipe(guard);
+        body.resume();
+        this.#stop?.();
+      });
+      last = before.pipe(guard);
+    }
+    this.stream = last;
+  }
+
+  onBlocked(stop: () => void): void {
+    this.#stop = stop;
+    if (this.blocked !== null) stop();
+  }
+}
+
+/** A reply that may hold the credential is asked for as it is, so that it can be read on its way. */
+const uncoded = (pairs: Pairs): Pairs => [
+  ...pairs.filter(([name]) => name !== 'accept-encoding'),
+  ['accept-encoding', 'identity'],
+];
+
+/** What makes a coded reply readable; null: it is not coded. Undefined: nobody here knows. */
+function decoderOf(headers: Pairs): Transform | null | undefined {
+  const codings = headers
+    .filter(([name]) => name === 'content-encoding')
+    .map(([, value]) => value.trim().toLowerCase());
+  const [coding = 'identity'] = codings;
+  if (codings.length > 1) return undefined;
+  if (coding === 'identity' || coding === '') return null;
+  if (coding === 'gzip' || coding === 'x-gzip') return createGunzip();
+  if (coding === 'deflate') return createInflate();
+  return coding === 'br' ? createBrotliDecompress() : undefined;
+}
+
+const decodedHeaders = (headers: Pairs): Pairs =>
+  headers.filter(([name]) => name !== 'content-encoding' && name !== 'content-length');
 
 const questionOf = (inbound: Inbound, destination: Destination): EgressRequest => ({
   scheme: destination.scheme,

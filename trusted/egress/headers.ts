@@ -1,5 +1,3 @@
-import type { Injection } from '../../pure/egress/index.ts';
-
 export type Pairs = readonly (readonly [string, string])[];
 
 /** Node's raw headers as pairs; names in lower case. */
@@ -50,25 +48,11 @@ function withoutHops(pairs: Pairs): Pairs {
   );
 }
 
-/**
- * What goes upstream, whichever protocol carries it: hop-by-hop headers out, the credential in, in place of whatever the request
- * had there. `host` is among them; HTTP/2's `:authority` is not.
- */
-export function requestHeaders(
-  pairs: Pairs,
-  authority: string,
-  inject: Injection | null,
-  credential: string | null,
-): Pairs {
-  const kept = withoutHops(pairs).filter(
-    ([name]) => name !== 'expect' && name !== 'host' && name !== ':authority' && name !== inject?.header,
-  );
-  return [
-    ['host', authority],
-    ...kept,
-    ...(inject === null || credential === null ? [] : [[inject.header, inject.prefix + credential] as const]),
-  ];
-}
+/** What goes upstream, whichever protocol carries it: hop-by-hop headers out, one `host` first; HTTP/2's `:authority` is not among them. */
+export const requestHeaders = (pairs: Pairs, authority: string): Pairs => [
+  ['host', authority],
+  ...withoutHops(pairs).filter(([name]) => name !== 'expect' && name !== 'host' && name !== ':authority'),
+];
 
 /** What goes back to the agent. The body is framed anew, so lengths pass and codings do not. */
 export const responseHeaders = (pairs: Pairs): Pairs =>

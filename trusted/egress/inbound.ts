@@ -37,6 +37,7 @@ export interface Inbound {
 }
 
 export function http1Inbound(request: IncomingMessage, response: ServerResponse, target: string): Inbound {
+  let proceeded = false;
   return {
     protocol: request.httpVersion === '1.0' ? 'HTTP/1.0' : 'HTTP/1.1',
     method: request.method ?? '',
@@ -47,7 +48,8 @@ export function http1Inbound(request: IncomingMessage, response: ServerResponse,
       request.headers['transfer-encoding'] !== undefined ||
       (request.headers['content-length'] ?? '0') !== '0',
     proceed: () => {
-      if (request.headers.expect !== undefined) response.writeContinue();
+      if (request.headers.expect !== undefined && !proceeded) response.writeContinue();
+      proceeded = true;
     },
     respond: (status, headers) => {
       response.writeHead(status, responseHeaders(headers).flat());
@@ -78,6 +80,7 @@ export function http2Inbound(
   raw: readonly string[],
 ): Inbound {
   const all = pairsOf(raw);
+  let proceeded = false;
   let tail: Pairs = [];
   return {
     protocol: 'HTTP/2',
@@ -87,15 +90,16 @@ export function http2Inbound(
     body: stream,
     hasBody: !stream.endAfterHeaders,
     proceed: () => {
-      if (pseudo.expect !== undefined) stream.additionalHeaders({ ':status': 100 });
+      if (pseudo.expect !== undefined && !proceeded) stream.additionalHeaders({ ':status': 100 });
+      proceeded = true;
     },
     respond: (status, headers, bodiless) => {
       if (stream.destroyed) return stream;
       const answer = { ':status': status, ...listOf(responseHeaders(headers)) };
       if (!bodiless) {
         stream.once('wantTrailers', () => {
-          if (tail.length > 0) stream.sendTrailers(listOf(tail));
-          else stream.close();
+          // With none this is an empty frame that ends the stream; closing it here can lose that end.
+          stream.sendTrailers(listOf(tail));
         });
       }
       stream.respond(answer, bodiless ? { endStream: true } : { waitForTrailers: true });

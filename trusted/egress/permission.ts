@@ -1,12 +1,17 @@
+import type { Readable, Transform } from 'node:stream';
 import { GloveboxError } from '../../pure/contracts/index.ts';
 import {
   decide,
   type CompiledRule,
+  type EgressAllowed,
   type EgressDecision,
+  type EgressDenied,
   type EgressRequest,
   type Injection,
 } from '../../pure/egress/index.ts';
+import { Budgets } from './budgets.ts';
 import type { Destination, Inbound } from './inbound.ts';
+import { inspect } from './inspection.ts';
 import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
 import type { UnderWay } from './under-way.ts';
 
@@ -20,6 +25,8 @@ export interface Permitted<S extends EgressStamp, I> {
   readonly intent: I | null;
   readonly entry: EgressRecord<S>;
   readonly began: number;
+  /** The request's body from its first byte. */
+  readonly body: Readable;
 }
 
 /** What became of a request, for its record. */
@@ -31,6 +38,7 @@ export interface End {
 /** Whether a request may go out, decided and written down before it does. */
 export class Permissions<S extends EgressStamp, I extends EgressIntent> {
   readonly #options: EgressOptions<S, I>;
+  readonly #budgets = new Budgets();
 
   constructor(options: EgressOptions<S, I>) {
     this.#options = options;
@@ -51,8 +59,9 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     const entry = entryOf(stamp, question);
     if (decision.decision === 'deny') return this.#deny(entry, question, destination, decision);
     begun.decided = decision.decision;
+    const body = await this.#inspected(entry, question, destination, decision, inbound);
     const allowed = decision.decision === 'ask' ? await this.#consented(entry, stamp, decision) : decision;
-    const permitted = await this.#recorded(entry, stamp, allowed, began);
+    const permitted = await this.#recorded(entry, stamp, allowed, { began, body });
     if (!begun.cut) return permitted;
     await this.finish(permitted, {
       result: 'error',
@@ -70,7 +79,7 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     entry: Entry<S>,
     question: EgressRequest,
     destination: Destination,
-    { rule, why, todo, alert }: Extract<EgressDecision, { decision: 'deny' }>,
+    { rule, why, todo, alert }: EgressDenied,
   ): never {
     this.#options.audit.event({ ...entry, decision: 'deny', rule, alert, detail: why });
     throw new GloveboxError('GB_EGRESS_DENIED', {
@@ -81,13 +90,45 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     });
   }
 
+  /** What the rule says of the body, and what is left of its requests: the last checks before anybody is asked or anything written. */
+  async #inspected(
+    entry: Entry<S>,
+    question: EgressRequest,
+    destination: Destination,
+    decision: Exclude<EgressDecision, EgressDenied>,
+    inbound: Inbound,
+  ): Promise<Readable> {
+    const allowed = decision.decision === 'ask' ? decision.allowed : decision;
+    const { rule, inspection } = allowed;
+    const refuse = (why: string): never =>
+      this.#deny(entry, question, destination, {
+        decision: 'deny',
+        rule: rule.id,
+        why,
+        todo: 'Ask the person to change the egress rule.',
+        alert: false,
+      });
+    const spent = this.#budgets.request(rule);
+    if (spent !== null) return refuse(spent);
+    if (inspection === null) return inbound.body;
+    inbound.proceed();
+    const inspected = await inspect(rule, inspection, inbound.body);
+    return inspected.ok ? inspected.body : refuse(inspected.why);
+  }
+
+  /** What counts the bytes of a body against the rule's bounds. */
+  counted(rule: CompiledRule, most?: string): Transform[] {
+    const counter = this.#budgets.counter(rule, most);
+    return counter === null ? [] : [counter];
+  }
+
   async #consented(
     entry: Entry<S>,
     stamp: S | null,
     decision: Extract<EgressDecision, { decision: 'ask' }>,
-  ): Promise<Extract<EgressDecision, { decision: 'allow' }>> {
+  ): Promise<EgressAllowed> {
     const granted = stamp !== null && (await this.#options.takeGrant(stamp, decision.scope));
-    if (granted && decision.allowed.decision === 'allow') return { ...decision.allowed, audited: true };
+    if (granted) return { ...decision.allowed, audited: true };
     this.#options.audit.event({ ...entry, decision: 'ask', rule: decision.rule.id, detail: decision.scope });
     throw new GloveboxError('GB_CONSENT_REQUIRED', { scope: decision.scope, rule: decision.rule.id });
   }
@@ -96,11 +137,11 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
   async #recorded(
     entry: Entry<S>,
     stamp: S | null,
-    { rule, path, inject, audited }: Extract<EgressDecision, { decision: 'allow' }>,
-    began: number,
+    { rule, path, inject, audited }: EgressAllowed,
+    { began, body }: { readonly began: number; readonly body: Readable },
   ): Promise<Permitted<S, I>> {
     const record = { ...entry, decision: 'allow', rule: rule.id, secret: inject?.secret ?? null } as const;
-    const permitted = { rule, path, inject, credential: null, intent: null, entry: record, began };
+    const permitted = { rule, path, inject, credential: null, intent: null, entry: record, began, body };
     if (!audited) return permitted;
     if (stamp === null) {
       this.#options.audit.event({

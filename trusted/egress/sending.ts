@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Pairs } from './headers.ts';
 
 export interface Target {
@@ -35,15 +35,16 @@ export interface Sending {
 }
 
 /** The agent's bytes go up as the upstream takes them; an upstream that answers early does not cost the agent its answer. */
-export function carryBody(body: Readable, upstream: NodeJS.WritableStream): void {
+export function carryBody(body: Readable, upstream: Writable): void {
   const drain = (): void => {
     body.unpipe(upstream);
     body.resume();
   };
   upstream.once('close', drain);
   upstream.once('error', drain);
+  // Never an end: what was cut must not look whole to the upstream.
   body.once('error', () => {
-    upstream.end();
+    upstream.destroy();
   });
   body.pipe(upstream);
 }
