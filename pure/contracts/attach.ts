@@ -15,6 +15,8 @@ export const attachCommand = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('signal'), signal: z.int().min(1).max(64) }),
   z.strictObject({ type: z.literal('detach') }),
+  /** Something else was drawn over the terminal: the screen is sent once more, in its place among the output. */
+  z.strictObject({ type: z.literal('redraw') }),
 ]);
 export type AttachCommand = z.infer<typeof attachCommand>;
 

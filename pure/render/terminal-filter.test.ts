@@ -59,6 +59,13 @@ const forbidden: Readonly<Record<string, string>> = {
   'reverse video': `${e}[?5h`,
   'screen title string': `${e}krm${e}\\`,
   'a link that hides a query behind a C1 terminator': `${e}]8;;x\u00c2\u009c\u00c2\u009bc\u0007`,
+  'a link to a program of the host': `${e}]8;;vscode://x/y${e}\\`,
+  'a link to a file of the host': `${e}]8;;file:///etc/passwd${e}\\`,
+  'an override of the direction': '\u00e2\u0080\u00ae',
+  'an isolate of a direction': '\u00e2\u0081\u00a7',
+  'a count that is counted one by one': `${e}[2147483647b`,
+  sixel: `${e}P0;0;0q"1;1;1;1#0~${e}\\`,
+  'kitty graphics that read a file': `${e}_Gt=f,a=T;L2V0Yy9wYXNzd2Q=${e}\\`,
   'a title with a line feed': `${e}]0;a\n$ b\u0007`,
 };
 
@@ -70,6 +77,9 @@ const danger = new RegExp(
     '\\x1b[PX^_kZ%]',
     '\\x1b [FG]',
     '\\x1b\\](?!0;|1;|2;|8;|9;4;)',
+    '\\x1b\\]8;[^;]*;(?!https?:|mailto:|\\x07|\\x1b)',
+    '\\x1b\\[[0-9;:]*[0-9]{5}',
+    '[\\u202a-\\u202e\\u2066-\\u2069]',
     '\\x1b\\[[0-?]*[ -/]*[cnxit](?<!\\x1b\\[2[23](;[012])?t)',
     '\\x1b\\[[>?][0-?]*q',
     '\\x1b\\[[0-?]*[$*"&#\'+]',

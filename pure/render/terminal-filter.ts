@@ -147,7 +147,7 @@ export class TerminalFilter {
     if (letter.missing > 0) return;
     // U+0080 to U+009F: a CSI, an OSC, a string terminator in one letter.
     const isC1 = letter.bytes[0] === 0xc2 && byte < 0xa0;
-    if (!isC1) out.append(letter.bytes);
+    if (!isC1 && !turnsText(letter.bytes)) out.append(letter.bytes);
   }
 
   #takeEsc(byte: number, out: ByteBuffer): void {
@@ -214,6 +214,16 @@ export class TerminalFilter {
     this.#enter('ground');
   }
 }
+
+/**
+ * The marks that turn the order of letters around, U+202A to U+202E and U+2066 to U+2069: a line that was written with them reads
+ * otherwise than it is (CVE-2021-42574). Letters of all scripts pass, and are ordered by the terminal.
+ */
+const turnsText = ([first, second, third]: readonly number[]): boolean =>
+  first === 0xe2 &&
+  third !== undefined &&
+  ((second === 0x80 && third >= 0xaa && third <= 0xae) ||
+    (second === 0x81 && third >= 0xa6 && third <= 0xa9));
 
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
 

@@ -36,6 +36,8 @@ const keepIf = (allowed: boolean): Verdict => (allowed ? keep : drop);
 
 /** `body`: what stands between CSI and its final. */
 export function judgeCsi(body: string, final: string): Verdict {
+  // No screen has so many lines, columns or colours; some emulators count them one by one.
+  if (/[0-9]{5}/.test(body)) return drop;
   // SGR is most of what a program writes.
   if (final === 'm' && /^[0-9;:]*$/.test(body)) return keep;
   const match = /^([<=>?]?)([0-9;:]*)([ -/]*)$/.exec(body);
@@ -80,6 +82,9 @@ export const judgeEsc = (intermediates: string, final: string): Verdict =>
       : charsetIntermediates.has(intermediates) && charsets.has(final),
   );
 
-/** Titles (0, 1, 2), links (8) and progress (9;4). The payload is already known to be text without controls. */
+/**
+ * Titles (0, 1, 2), links (8) and progress (9;4). The payload is already known to be text without controls. Links lead to the web
+ * or to a mail: another scheme may start a program of the host's with what the agent wrote, and `file:` names a file of the host's.
+ */
 export const judgeOsc = (payload: string): Verdict =>
-  keepIf(/^(?:[012];|8;[^;]*;|9;4;[0-9;]*$)/.test(payload));
+  keepIf(/^(?:[012];|8;[^;]*;(?:$|https?:\/\/|mailto:)|9;4;[0-9;]*$)/i.test(payload));

@@ -103,6 +103,7 @@ export class LiveSession {
       certificateFor: (host) => warm.authority.issue(host, runtime.now()),
     });
     this.#stdio = new CommandStdio({
+      process: 'main',
       terminal: activate.command.terminal,
       stdin: activate.stdin,
       logFd: activate.outputLogFd,

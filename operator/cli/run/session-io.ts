@@ -98,6 +98,8 @@ export class SessionIo implements QuestionScreen {
   giveBack(): void {
     if (this.#shape.terminal && this.#ends.stdout.isTTY) {
       this.#ends.stdout.write(this.#filters.map((filter) => filter.modesAgain()).join(''));
+      // What stood here before the question, from who has kept it; it comes after the output that was held back.
+      this.#attachment.send({ type: 'redraw' });
       // Another size and back: the program draws its screen again.
       const { rows, columns: cols } = this.#ends.stdout;
       this.#attachment.send({ type: 'resize', rows, cols: Math.max(1, cols - 1) });

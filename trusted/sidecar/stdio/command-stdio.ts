@@ -5,8 +5,11 @@ import { Attachment, type AttachStdio } from './attachment.ts';
 import { Input } from './input.ts';
 import { Output } from './output.ts';
 import { OutputLog } from './output-log.ts';
+import { Screen } from './screen.ts';
 
 export interface CommandStdioOptions {
+  /** What the link calls the process. */
+  readonly process: string;
   readonly terminal: WindowSize | null;
   /** Without, the command reads an end of input at once. */
   readonly stdin: boolean;
@@ -32,6 +35,7 @@ export class CommandStdio {
   readonly #options: CommandStdioOptions;
   readonly #outputs: ReadonlyMap<'stdout' | 'stderr' | 'terminal', Output>;
   readonly #input: Input;
+  readonly #screen: Screen | undefined;
   readonly #attachments = new Set<Attachment>();
   readonly #sizes = new Map<Attachment, WindowSize>();
   #watching: () => void = () => undefined;
@@ -39,8 +43,9 @@ export class CommandStdio {
   constructor(options: CommandStdioOptions) {
     this.#options = options;
     const log = new OutputLog(options.logFd, options.onError);
+    this.#screen = options.terminal === null ? undefined : new Screen(options.terminal, options.onError);
     const names = options.terminal === null ? (['stdout', 'stderr'] as const) : (['terminal'] as const);
-    this.#outputs = new Map(names.map((name) => [name, new Output(log)]));
+    this.#outputs = new Map(names.map((name) => [name, new Output(log, this.#screen)]));
     this.#input = new Input(options.terminal === null ? 'pipe' : 'terminal');
     if (options.terminal === null && !options.stdin) this.#input.close();
     this.watched = new Promise((resolve) => {
@@ -68,16 +73,19 @@ export class CommandStdio {
   attach(socket: Duplex, id: string, foreground: boolean): void {
     if (this.#attachments.size >= limits.attachments.value) return void socket.destroy();
     const needed = new Set<AttachStdio>(this.#outputs.keys());
+    let terminal: Duplex | undefined;
     const attachment: Attachment = new Attachment(
       socket,
       { id, foreground },
       {
         command: (command) => {
           if (command.type === 'resize') this.#resize(attachment, command);
-          else this.#options.send({ type: 'signal', id: 'main', signal: command.signal });
+          else if (command.type === 'redraw') this.#redraw(terminal);
+          else this.#options.send({ type: 'signal', id: this.#options.process, signal: command.signal });
         },
         stdio: (name, stream) => {
           if (!this.#serve(name, stream, foreground)) return false;
+          if (name === 'terminal') terminal = stream;
           needed.delete(name);
           if (foreground && needed.size === 0) this.#watching();
           return true;
@@ -127,8 +135,14 @@ export class CommandStdio {
     if (output === undefined) return false;
     if (name === 'terminal') this.#input.from(stream);
     else stream.resume();
-    output.to(stream, foreground);
+    output.to(stream, foreground).catch(this.#options.onError);
     return true;
+  }
+
+  /** After a question, which has overwritten the screen of one of those who look. */
+  #redraw(stream: Duplex | undefined): void {
+    const output = this.#outputs.get('terminal');
+    if (stream !== undefined && output !== undefined) output.redraw(stream).catch(this.#options.onError);
   }
 
   #gone(attachment: Attachment, orderly: boolean): void {
@@ -150,6 +164,7 @@ export class CommandStdio {
     if (sizes.length === 0) return;
     const rows = Math.min(...sizes.map((size) => size.rows));
     const cols = Math.min(...sizes.map((size) => size.cols));
-    this.#options.send({ type: 'resize', id: 'main', rows, cols });
+    this.#screen?.resize({ rows, cols });
+    this.#options.send({ type: 'resize', id: this.#options.process, rows, cols });
   }
 }
