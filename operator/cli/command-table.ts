@@ -50,6 +50,23 @@ export const commands: readonly CommandEntry[] = [
     run: async ([id = '']) => (await import('./commands/attach.ts')).attachCommand(id),
   },
   {
+    usage: 'exec <session> [command...]',
+    description: 'run a further command in a session’s sandbox, in a turn of its own',
+    options: [
+      ['-i, --interactive', 'send what is typed to the command also where it has no terminal'],
+      ['-t, --tty', 'give the command a terminal also where stdin or stdout is none'],
+    ],
+    examples: ['glovebox exec calm-fox -- bash', 'glovebox exec calm-fox -- git status'],
+    passThrough: true,
+    run: async ([id = '', first, ...rest], options) =>
+      (await import('./commands/exec.ts')).exec(
+        id,
+        // The parser leaves it where an argument stands before it.
+        first === undefined || first === '--' ? rest : [first, ...rest],
+        options,
+      ),
+  },
+  {
     usage: 'ps',
     description: 'list sessions',
     options: [['-a, --all', 'ended ones too']],

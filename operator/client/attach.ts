@@ -22,6 +22,8 @@ export interface AttachTarget {
   readonly sessionId: string;
   /** A foreground attachment gates the session's output. */
   readonly foreground: boolean;
+  /** A further command, as `execSession` named it. */
+  readonly process?: string;
 }
 
 /** Joins a session's input and output: the operator connection, upgraded, then HTTP/2 with the session's own sidecar. */
@@ -36,7 +38,7 @@ export async function attach(target: AttachTarget): Promise<Attachment> {
 function upgrade(target: AttachTarget): Promise<Socket> {
   const path = routePath('attachSession', {
     params: { id: target.sessionId },
-    query: { foreground: String(target.foreground) },
+    query: { foreground: String(target.foreground), process: target.process },
   });
   return new Promise((resolve, reject) => {
     const req = startRequest({

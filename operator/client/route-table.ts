@@ -22,6 +22,7 @@ export const routeTable: RouteTable = {
   getSession: { method: 'GET', path: '/v1/sessions/:id' },
   stopSession: { method: 'POST', path: '/v1/sessions/:id/stop' },
   attachSession: { method: 'GET', path: '/v1/sessions/:id/attach' },
+  execSession: { method: 'POST', path: '/v1/sessions/:id/exec' },
   getSandboxLogs: { method: 'GET', path: '/v1/sessions/:id/logs' },
   listSandboxPolicies: { method: 'GET', path: '/v1/policies' },
   getSandboxPolicy: { method: 'GET', path: '/v1/sessions/:id/policy' },

@@ -911,6 +911,13 @@ export const limits = {
     bounds: 'events that an agent may emit',
     reached: 'GB_LIMIT_REACHED',
   },
+  execs: {
+    value: 16,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'further commands of one session at once',
+    reached: 'GB_LIMIT_REACHED',
+  },
   grants: {
     value: 1_000,
     unit: 'count',

@@ -111,8 +111,25 @@ export const operatorRoutes = defineRoutes({
     path: '/v1/sessions/:id/attach',
     ...personOfSession,
     params: idParam,
-    query: z.strictObject({ foreground: z.enum(['true', 'false']).optional() }),
+    query: z.strictObject({
+      foreground: z.enum(['true', 'false']).optional(),
+      /** One that `execSession` named; without, the session's own command. */
+      process: z.string().max(64).optional(),
+    }),
     response: z.null(),
+  },
+  /** A further command in the session's sandbox, in a turn of its own; it starts when its caller attaches to it. */
+  execSession: {
+    method: 'POST',
+    path: '/v1/sessions/:id/exec',
+    ...personOfSession,
+    params: idParam,
+    body: z.strictObject({
+      command: z.array(z.string().max(131072)).min(1).max(4096),
+      terminal: createSessionRequest.shape.terminal,
+      stdin: z.boolean().default(false),
+    }),
+    response: z.object({ process: z.string() }),
   },
   getSandboxLogs: {
     method: 'GET',

@@ -52,14 +52,29 @@ export const sidecarActivate = z.strictObject({
 });
 export type SidecarActivate = z.infer<typeof sidecarActivate>;
 
+/** A further command in the sandbox; it starts when a client attaches to it. */
+export const sidecarExec = z.strictObject({
+  type: z.literal('exec'),
+  process: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
+  argv: z.array(z.string()).min(1),
+  env: z.array(z.string()),
+  cwd: z.string(),
+  terminal: z.strictObject({ rows: z.int(), cols: z.int() }).nullable(),
+  stdin: z.boolean(),
+});
+export type SidecarExec = z.infer<typeof sidecarExec>;
+
 export const sidecarCommand = z.discriminatedUnion('type', [
   sidecarBootstrap,
   sidecarActivate,
+  sidecarExec,
   z.strictObject({
     type: z.literal('attach'),
     attachId: z.string(),
     user: z.string(),
     /** A foreground attachment gates output (backpressure). */ foreground: z.boolean(),
+    /** A further command; without, the main one. */
+    process: z.string().optional(),
   }),
   z.strictObject({ type: z.literal('end'), reason: z.string() }),
   z.strictObject({ type: z.literal('signal'), signal: z.int() }),
@@ -71,6 +86,12 @@ export const sidecarReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('warm'), caPem: z.string() }),
   z.strictObject({ type: z.literal('started'), pid: z.int() }),
   z.strictObject({ type: z.literal('exited'), code: z.int().nullable(), signal: z.int().nullable() }),
+  z.strictObject({
+    type: z.literal('exec-exited'),
+    process: z.string(),
+    code: z.int().nullable(),
+    signal: z.int().nullable(),
+  }),
   z.strictObject({ type: z.literal('attached'), count: z.int() }),
   z.strictObject({ type: z.literal('failed'), reason: z.string(), code: z.string(), detail: z.string() }),
   z.strictObject({ type: z.literal('handed'), attachId: z.string() }),

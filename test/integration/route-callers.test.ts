@@ -101,6 +101,7 @@ const bodies: {
     createSession: { command: ['true'], workspace: '/tmp' },
     updateSandboxPolicy: { text: 'version: 1', file: 'policy.yaml' },
     applyChanges: { sensitive: [] },
+    execSession: { command: ['true'] },
     discardPaths: { paths: ['a'] },
     approveConsent: { digest: 'x', mode: 'once' },
     denyConsent: { digest: 'x' },

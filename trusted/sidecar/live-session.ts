@@ -4,12 +4,14 @@ import {
   type ControlMessage,
   type EndReason,
   type SidecarActivate,
+  type SidecarExec,
   type SidecarPolicy,
 } from '../../pure/contracts/index.ts';
 import { LinkServer, type LinkEnd, type LinkEvent } from '../link/index.ts';
 import { AgentApi } from './agent/agent-api.ts';
 import { AgentServer } from './agent/agent-server.ts';
 import { linkCaller } from './agent/caller.ts';
+import { Execs } from './exec.ts';
 import { openEgress } from './egress-out.ts';
 import { Grants } from './grants.ts';
 import { LivePolicy } from './live-policy.ts';
@@ -47,6 +49,7 @@ export class LiveSession {
   readonly #agent: AgentServer;
   readonly #egress: ReturnType<typeof openEgress>;
   readonly #stdio: CommandStdio;
+  readonly #execs: Execs;
   readonly #link: LinkServer;
   #started = false;
   #end: CommandEnd | undefined;
@@ -116,11 +119,18 @@ export class LiveSession {
       onError,
       delay: (ms) => runtime.delay(ms),
     });
+    this.#execs = new Execs({
+      send: (command) => this.#link.send(command),
+      report,
+      onError,
+      delay: (ms) => runtime.delay(ms),
+    });
     warm.heed((message) => this.#heed(message));
     this.#link = new LinkServer(options.socket, {
       event: (event) => this.#event(event),
       tunnel: (name, connection) => this.#tunnel(name, connection),
-      stdio: (id, name, stream) => id === 'main' && this.#started && this.#stdio.wire(name, stream),
+      stdio: (id, name, stream) =>
+        id === 'main' ? this.#started && this.#stdio.wire(name, stream) : this.#execs.wire(id, name, stream),
       ended: (end) => this.#linkEnded(end),
     });
     // Both at once: init does one after the other, and refuses the second when it cannot do the first.
@@ -136,9 +146,15 @@ export class LiveSession {
     });
   }
 
-  attach(socket: Duplex, attachId: string, foreground: boolean): void {
-    this.#stdio.attach(socket, attachId, foreground);
+  attach(socket: Duplex, attachId: string, foreground: boolean, process: string | undefined): void {
+    if (process === undefined) this.#stdio.attach(socket, attachId, foreground);
+    else if (!this.#execs.attach(process, socket, attachId)) socket.destroy();
     this.#options.report({ type: 'handed', attachId });
+  }
+
+  exec(order: SidecarExec): void {
+    if (this.#started && this.#end === undefined && !this.#failed) this.#execs.begin(order);
+    else this.#options.report({ type: 'exec-exited', process: order.process, code: null, signal: null });
   }
 
   signal(signal: number): void {
@@ -148,7 +164,10 @@ export class LiveSession {
   /** The control plane says why it is over: everyone attached is told, then nothing is left. */
   async finish(reason: EndReason): Promise<void> {
     this.#failed = true;
-    await this.#stdio.finish(this.#end ?? { code: null, signal: null }, reason);
+    await Promise.all([
+      this.#stdio.finish(this.#end ?? { code: null, signal: null }, reason),
+      this.#execs.finish(reason),
+    ]);
     this.#link.send({ type: 'stop' });
     this.#link.close();
     this.#agent.close();
@@ -208,12 +227,15 @@ export class LiveSession {
       case 'configured':
         return;
       case 'started':
+        if (event.id !== 'main') return;
         this.#reportPolicy();
         return report({ type: 'started', pid: event.pid });
       case 'exited':
         if (event.id === 'main') this.#exited({ code: event.code, signal: event.signal }).catch(onError);
+        else this.#execs.event(event);
         return;
       case 'failed':
+        if (event.id !== 'main' && event.id !== '') return this.#execs.event(event);
         return this.#fail('start-failed', event.code, event.message);
     }
   }

@@ -48,8 +48,11 @@ export class Sidecar {
       case 'attach':
         if (handle === undefined) return this.#lateAttach(command.attachId);
         if (this.#state.name === 'live')
-          this.#state.live.attach(handle, command.attachId, command.foreground);
+          this.#state.live.attach(handle, command.attachId, command.foreground, command.process);
         else handle.destroy();
+        return;
+      case 'exec':
+        if (this.#state.name === 'live') this.#state.live.exec(command);
         return;
       case 'signal':
         if (this.#state.name === 'live') this.#state.live.signal(command.signal);

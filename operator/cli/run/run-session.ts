@@ -17,6 +17,8 @@ export interface Stay {
   readonly foreground: boolean;
   /** Whether questions may be asked here: only where a person reads and types. */
   readonly ask: boolean;
+  /** A further command of the session instead of its own. */
+  readonly process?: string;
 }
 
 export interface Outcome {
@@ -33,6 +35,7 @@ export async function staySession(stay: Stay): Promise<Outcome> {
     socketPath: client.socketPath,
     sessionId: session.id,
     foreground: stay.foreground,
+    ...(stay.process === undefined ? {} : { process: stay.process }),
   });
   const io = new SessionIo(attachment, ends, shape);
   const onExit = (): void => io.restore();
@@ -45,6 +48,8 @@ export async function staySession(stay: Stay): Promise<Outcome> {
     const exited = await io.ended();
     await stopAsking?.();
     io.restore();
+    if (stay.process !== undefined && (exited?.reason === 'exited' || exited?.reason === 'start-failed'))
+      return { exitCode: exitCodeOf(exited), session, detached: false };
     if (io.detached) return { exitCode: 0, session, detached: true };
     return await outcome(client, session, exited);
   } finally {

@@ -68,7 +68,7 @@ async function upgrade(
     );
   });
   try {
-    await sessions.attach(session, socket, query.data.foreground === 'true');
+    await sessions.attach(session, socket, query.data.foreground === 'true', query.data.process);
   } catch (error) {
     // The 101 is out: there is nothing more to say in HTTP. The session's record tells the rest.
     socket.destroy();

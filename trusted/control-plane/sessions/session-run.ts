@@ -11,6 +11,7 @@ import {
   type SidecarPolicy,
   type SidecarReport,
   type TurnId,
+  type UserId,
 } from '../../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../../pure/render/index.ts';
 import type {
@@ -25,6 +26,7 @@ import type {
 import type { SettleIntents } from '../audit-trail.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import { ExecTurns, type ExecRequest } from './exec-turns.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { ControlChannel } from './control-channel.ts';
 import type { SessionLifeWriter } from './session-life.ts';
@@ -64,6 +66,7 @@ export class SessionRun {
   #attachedOnce = false;
   #policy: SidecarPolicy;
   readonly #clock: ClockWatch;
+  readonly #execs: ExecTurns;
 
   constructor(options: SessionRunOptions) {
     this.#options = options;
@@ -78,6 +81,7 @@ export class SessionRun {
     this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
     void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
     this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () => this.end('time-limit', null));
+    this.#execs = new ExecTurns(options);
     this.#clock = new ClockWatch(options.clock);
     this.#stops.push(this.#clock.watch());
     if (options.activate.waitForAttach) {
@@ -147,14 +151,41 @@ export class SessionRun {
   }
 
   /** Hands a connection of the operator to the sidecar: not one byte of it is read here. */
-  async attach(socket: Socket, attachId: string, foreground: boolean): Promise<void> {
+  async attach(socket: Socket, attachId: string, foreground: boolean, process?: string): Promise<void> {
     await this.#activated;
     if (this.#ending !== undefined && !this.#exited) throw notRunning(this.record.state);
     this.#attachedOnce = true;
     await this.#options.sidecar.process.send(
-      { type: 'attach', attachId, user: this.record.user, foreground },
+      {
+        type: 'attach',
+        attachId,
+        user: this.record.user,
+        foreground,
+        ...(process === undefined ? {} : { process }),
+      },
       socket,
     );
+  }
+
+  /** A further command, recorded before it can have an effect, in a turn of its own (R36). Its name is for `attach`. */
+  async exec(request: ExecRequest, user: UserId): Promise<string> {
+    const { sidecar, activate } = this.#options;
+    await this.#activated;
+    if (this.#ending !== undefined || this.record.state !== 'running')
+      throw notRunning(this.record.state, 'exec');
+    const process = await this.#execs.begin(request, user);
+    const { argv, env, cwd } = activate.command;
+    await sidecar.process.send({
+      type: 'exec',
+      process,
+      argv: request.command.length > 0 ? [...request.command] : [...argv],
+      env: withTerm(env, request.terminal?.term),
+      cwd,
+      terminal:
+        request.terminal === null ? null : { rows: request.terminal.rows, cols: request.terminal.cols },
+      stdin: request.stdin,
+    });
+    return process;
   }
 
   /** An ordered end: the command is asked first. */
@@ -188,6 +219,9 @@ export class SessionRun {
         await life.apply({ type: 'exited', code: report.code, signal: report.signal });
         this.#exitSeen();
         await this.end('exited', null);
+        return;
+      case 'exec-exited':
+        await this.#execs.ended(report.process, report, this.#ending === undefined);
         return;
       case 'attached':
         life.attached = report.count;
@@ -347,5 +381,11 @@ const mayBeExplained = (reason: EndReason | null): boolean =>
 const reasonOf = (text: string): EndReason =>
   endReasons.find((reason) => reason === text) ?? 'link-violation';
 
-const notRunning = (state: string): GloveboxError =>
-  new GloveboxError('GB_SESSION_STATE', { state, operation: 'attach', needed: 'running' });
+const notRunning = (state: string, operation = 'attach'): GloveboxError =>
+  new GloveboxError('GB_SESSION_STATE', { state, operation, needed: 'running' });
+
+/** The environment of the session's command; what names its terminal is the new one's. */
+const withTerm = (env: readonly string[], term: string | undefined): string[] => [
+  ...env.filter((entry) => !entry.startsWith('TERM=')),
+  ...(term === undefined ? [] : [`TERM=${term}`]),
+];

@@ -18,6 +18,7 @@ import type { Ids } from '../random-ids.ts';
 import { outputLogFd, type SidecarPool, type WarmSidecar } from '../sidecars/sidecar-pool.ts';
 import type { ControlWords } from './control-channel.ts';
 import { changePolicy, type PolicyChangeOptions } from './policy-change.ts';
+import type { ExecRequest } from './exec-turns.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
 import { SessionLifeWriter } from './session-life.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
@@ -240,10 +241,22 @@ export class SessionService {
     }
   }
 
-  async attach(record: SessionRecord, socket: Socket, foreground: boolean): Promise<void> {
+  async exec(record: SessionRecord, request: ExecRequest, user: UserId): Promise<string> {
+    const run = this.#runs.get(record.id);
+    if (run === undefined) {
+      throw new GloveboxError('GB_SESSION_STATE', {
+        state: record.state,
+        operation: 'exec',
+        needed: 'running',
+      });
+    }
+    return await run.exec(request, user);
+  }
+
+  async attach(record: SessionRecord, socket: Socket, foreground: boolean, process?: string): Promise<void> {
     const run = this.#runs.get(record.id);
     if (run === undefined) throw ended(record.state, 'attach');
-    await run.attach(socket, this.#options.ids.token(), foreground);
+    await run.attach(socket, this.#options.ids.token(), foreground, process);
   }
 
   /** One change after the other; the record as it is when the sidecar applies it. */
