@@ -75,6 +75,14 @@ export const commands: readonly CommandEntry[] = [
       (await import('./commands/ps.ts')).ps(flag(options['all']), flag(options['json'])),
   },
   {
+    usage: 'top',
+    description: 'what the running sessions use of their tiers; q ends it',
+    options: [['--once', 'once, and end']],
+    examples: ['glovebox top', 'glovebox top --json'],
+    run: async (_, options) =>
+      (await import('./commands/top.ts')).top(flag(options['once']), flag(options['json'])),
+  },
+  {
     usage: 'logs <session>',
     description: 'what a session wrote',
     options: [

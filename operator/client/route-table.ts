@@ -19,6 +19,7 @@ export const routeTable: RouteTable = {
   waive: { method: 'POST', path: '/v1/host/waivers' },
   createSession: { method: 'POST', path: '/v1/sessions' },
   listSessions: { method: 'GET', path: '/v1/sessions' },
+  sessionUsage: { method: 'GET', path: '/v1/usage' },
   getSession: { method: 'GET', path: '/v1/sessions/:id' },
   stopSession: { method: 'POST', path: '/v1/sessions/:id/stop' },
   attachSession: { method: 'GET', path: '/v1/sessions/:id/attach' },

@@ -52,6 +52,26 @@ export const policyStatus = z.object({
 });
 export type PolicyStatus = z.infer<typeof policyStatus>;
 
+/** What a running session uses of its tier. */
+const sessionUse = z.object({
+  id: z.string(),
+  name: z.string(),
+  tier: z.string(),
+  command: z.array(z.string()),
+  expiresAt: z.string(),
+  /** When it was measured. */
+  at: z.string(),
+  used: z.object({
+    /** Since its start. */
+    cpuMs: z.number(),
+    memoryBytes: z.number(),
+    diskBytes: z.number(),
+    processes: z.int(),
+  }),
+  allowed: z.object({ vcpu: z.number(), memoryBytes: z.number(), diskBytes: z.number() }),
+});
+export type SessionUse = z.infer<typeof sessionUse>;
+
 const person = { callers: ['operator'], owner: 'none' } as const;
 const personOfSession = { callers: ['operator'], owner: 'operator-session' } as const;
 
@@ -90,6 +110,7 @@ export const operatorRoutes = defineRoutes({
     query: z.strictObject({ all: z.enum(['true', 'false']).optional() }),
     response: z.array(sessionView),
   },
+  sessionUsage: { method: 'GET', path: '/v1/usage', ...person, response: z.array(sessionUse) },
   getSession: {
     method: 'GET',
     path: '/v1/sessions/:id',

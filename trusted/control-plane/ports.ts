@@ -10,6 +10,7 @@ import type {
   TierName,
 } from '../../pure/contracts/index.ts';
 import type { Applied, Choice, Discarded, FileHunks } from '../changes/index.ts';
+import type { SandboxUsage } from '../drivers/index.ts';
 import type { SessionRecord } from '../store/index.ts';
 
 /** What the control plane needs of others' rooms; main.ts puts the real ones in. */
@@ -50,6 +51,8 @@ export interface RunningSandbox {
   readonly ended: Promise<SandboxEnd>;
   /** Read back from the host after the start (R25). */
   limits(): Promise<{ readonly limits: SessionView['limits']; readonly weakened: readonly string[] }>;
+  /** What it uses now. */
+  usage(): Promise<SandboxUsage>;
   /** Processes, mounts and sockets are gone when this resolves; the staged changes stay. Idempotent. */
   remove(): Promise<SandboxEnd>;
 }

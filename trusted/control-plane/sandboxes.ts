@@ -71,6 +71,7 @@ async function start(
     link: sandbox.link,
     ended,
     limits: async () => limitsOf(await sandbox.limits()),
+    usage: async () => await sandbox.usage(),
     remove: async () => {
       await sandbox.kill();
       return await ended;

@@ -1,4 +1,5 @@
 export type {
+  SandboxUsage,
   AppliedLimit,
   OpenChanges,
   ReapReport,

@@ -57,6 +57,8 @@ export interface RunningSandbox {
   readonly hidden: readonly string[];
   /** Read back from the host now; what is not enforced says so [R25]. */
   limits(): Promise<readonly AppliedLimit[]>;
+  /** What it uses now of what its tier allows. */
+  usage(): Promise<SandboxUsage>;
   /** Resolves when nothing of the sandbox is left on the host but its staged changes; never rejects. */
   readonly ended: Promise<SandboxEnd>;
   /** Ends the sandbox; resolves with `ended`. Idempotent. */
@@ -71,6 +73,16 @@ export interface AppliedLimit {
   readonly by: string;
   /** Cores, bytes, a count or milliseconds. */
   readonly value: number;
+}
+
+export interface SandboxUsage {
+  /** Since its start. */
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
+  /** Changes of the workspace, home and temporary files. */
+  readonly diskBytes: number;
+  /** Of the host: those inside are threads and processes of the sandbox's own kernel. */
+  readonly processes: number;
 }
 
 export interface SandboxEnd {

@@ -1,4 +1,4 @@
-import type { SessionView } from '../../../pure/contracts/index.ts';
+import type { SessionUse, SessionView } from '../../../pure/contracts/index.ts';
 import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { connect } from '../connect.ts';
 import { ago, print, printJson, table } from '../output.ts';
@@ -21,6 +21,18 @@ function stateOf(session: SessionView): string {
   return session.reason ?? 'ended';
 }
 
+/** Beside the list, not in its way: a control plane that cannot measure lists all the same. */
+async function usesOrNone(): Promise<SessionUse[]> {
+  return await connect()
+    .client.call('sessionUsage', {})
+    .catch(() => []);
+}
+
+const useText = (use: SessionUse | undefined): string =>
+  use === undefined
+    ? '-'
+    : `${(use.used.cpuMs / 1000).toFixed(0)} s, ${Math.round((use.used.memoryBytes / use.allowed.memoryBytes) * 100)} % memory, ${Math.round((use.used.diskBytes / use.allowed.diskBytes) * 100)} % disk`;
+
 export async function ps(all: boolean, json: boolean): Promise<number> {
   const found = newestFirst(await sessions(all));
   if (json) {
@@ -31,17 +43,20 @@ export async function ps(all: boolean, json: boolean): Promise<number> {
     print(all ? 'There are no sessions.' : 'No session is running; `glovebox ps --all` lists ended ones.');
     return 0;
   }
+  const live = found.some((session) => session.state === 'running');
+  const uses = new Map((live ? await usesOrNone() : []).map((use) => [use.id, use]));
   const rows = found.map((session) => [
     session.name,
     session.id.slice(0, 8),
     stateOf(session),
     ago(session.startedAt ?? session.createdAt, Date.now()),
+    useText(uses.get(session.id)),
     session.changes === 'none' ? '-' : session.changes,
     session.workspace,
     session.command.join(' '),
   ]);
   process.stdout.write(
-    table(['NAME', 'ID', 'STATE', 'STARTED', 'CHANGES', 'WORKSPACE', 'COMMAND'], rows, 50),
+    table(['NAME', 'ID', 'STATE', 'STARTED', 'USE', 'CHANGES', 'WORKSPACE', 'COMMAND'], rows, 50),
   );
   return 0;
 }

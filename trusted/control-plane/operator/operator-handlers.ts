@@ -72,6 +72,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
     createSession: async ({ caller, body }) => await sessions.create(body, caller.user),
     listSessions: async ({ query }) => await sessions.list(query.all === 'true'),
+    sessionUsage: async () => await sessions.usage(),
     getSession: async ({ session, query }) => {
       if (query.ended === 'true') await sessions.ended(session);
       return sessions.view(await sessions.find(session.id));

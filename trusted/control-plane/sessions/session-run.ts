@@ -23,6 +23,7 @@ import type {
   WorkspaceChanges,
   WorkspaceGuard,
 } from '../ports.ts';
+import type { SandboxUsage } from '../../drivers/index.ts';
 import type { SettleIntents } from '../audit-trail.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
@@ -186,6 +187,11 @@ export class SessionRun {
       stdin: request.stdin,
     });
     return process;
+  }
+
+  /** Undefined where there is no sandbox yet, or none any more. */
+  async usage(): Promise<SandboxUsage | undefined> {
+    return this.#ending === undefined ? await this.#sandbox?.usage() : undefined;
   }
 
   /** An ordered end: the command is asked first. */

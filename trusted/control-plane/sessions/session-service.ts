@@ -5,11 +5,16 @@ import {
   GloveboxError,
   isId,
   limits,
+  tiers,
+  type Tier,
+  type TierName,
+  type SessionUse,
   type CreateSessionRequest,
   type SessionId,
   type SessionView,
   type UserId,
 } from '../../../pure/contracts/index.ts';
+import type { SandboxUsage } from '../../drivers/index.ts';
 import { newborn, transition } from '../../../pure/session/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
@@ -216,6 +221,19 @@ export class SessionService {
   /** When nothing of it writes any more. */
   async over(record: SessionRecord): Promise<void> {
     await this.#runs.get(record.id)?.over;
+  /** What each session that runs uses of its tier. */
+  async usage(): Promise<SessionUse[]> {
+    const found = await Promise.all(
+      [...this.#runs.values()].map(async (run) => {
+        const used = await run.usage().catch((error: unknown) => {
+          // One that ends at this moment has nothing left to be read.
+          this.#options.onError(error, 'measuring a session');
+          return undefined;
+        });
+        return used === undefined ? [] : [useView(run.life.view, used)];
+      }),
+    );
+    return found.flat();
   }
 
   async list(ended: boolean): Promise<SessionView[]> {
@@ -360,6 +378,20 @@ const placeholderText = (ids: Ids): string => `gb-placeholder-${ids.token()}`;
 
 const ended = (state: string, operation: string): GloveboxError =>
   new GloveboxError('GB_SESSION_STATE', { state, operation, needed: 'running' });
+
+function useView(view: SessionView, used: SandboxUsage): SessionUse {
+  const tier: Tier = tiers[view.tier as TierName];
+  return {
+    id: view.id,
+    name: view.name,
+    tier: view.tier,
+    command: view.command,
+    expiresAt: view.expiresAt,
+    at: new Date().toISOString(),
+    used,
+    allowed: { vcpu: tier.vcpu, memoryBytes: tier.memoryBytes, diskBytes: tier.diskBytes },
+  };
+}
 
 function nameFor(workspace: string, id: SessionId): string {
   const word = basename(workspace)

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { limits, type Tier } from '../../../pure/contracts/index.ts';
 import { absent, onlyCodes } from './host-view.ts';
+import { memoryOfCgroup } from './usage.ts';
 
 type Controller = 'cpu' | 'memory' | 'pids';
 const controllers: readonly Controller[] = ['cpu', 'memory', 'pids'];
@@ -21,6 +22,8 @@ export interface SandboxCgroup {
   readLimits(): Promise<Readonly<Record<Controller, { value: number; by: string } | { missing: string }>>>;
   /** How often the kernel killed for memory, and refused a process. */
   readEvents(): Promise<{ oomKills: number; pidsRefused: number }>;
+  /** Bytes, as the kernel counts them against the limit; undefined where no cgroup counts them. */
+  memoryUsed(): Promise<number | undefined>;
   /** Host pids inside. */
   processes(): Promise<number[]>;
   remove(): Promise<void>;
@@ -116,6 +119,10 @@ export async function makeCgroup(plan: CgroupPlan, name: string, tier: Tier): Pr
       ),
       pidsRefused: await counter(made.get('pids'), { 1: 'pids.events', 2: 'pids.events' }, 'max'),
     }),
+    memoryUsed: async () => {
+      const memory = made.get('memory');
+      return memory === undefined ? undefined : await memoryOfCgroup(memory.folder, memory.version);
+    },
     processes: async () => {
       const lists = await Promise.all(
         folders.map((folder) => readFile(`${folder}/cgroup.procs`, 'utf8').catch(absent)),

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { readdir, rm, statfs } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { limits, type Tier } from '../../../pure/contracts/index.ts';
-import type { AppliedLimit, RunningSandbox, SandboxEnd } from '../port.ts';
+import type { AppliedLimit, RunningSandbox, SandboxEnd, SandboxUsage } from '../port.ts';
 import type { SandboxCgroup } from './cgroups.ts';
 import type { ChangesDisk } from './changes-disk.ts';
 import { absent } from './host-view.ts';
@@ -10,6 +11,7 @@ import { keepTail } from './launch.ts';
 import { endProcesses, identify, processesOf, type ProcessIdentity } from './processes.ts';
 import { runCommand } from './run-command.ts';
 import { diskShares, type RunFolder } from './settings.ts';
+import { useOf } from './usage.ts';
 
 export interface SandboxParts {
   readonly child: ChildProcess;
@@ -34,6 +36,7 @@ export class GvisorSandbox implements RunningSandbox {
   readonly #parts: SandboxParts;
   readonly #said: () => string;
   #cause: Cause | undefined;
+  #diskUsed = 0;
   #timers: NodeJS.Timeout[] = [];
 
   constructor(parts: SandboxParts) {
@@ -84,6 +87,30 @@ export class GvisorSandbox implements RunningSandbox {
     ];
   }
 
+  async usage(): Promise<SandboxUsage> {
+    const { cgroup, changes, run } = this.#parts;
+    const processes = await this.#alive();
+    const [used, counted, own, workspace] = await Promise.all([
+      useOf(processes),
+      cgroup.memoryUsed(),
+      usedBytes(join(run.path, 'disk')),
+      changes === undefined ? 0 : this.#workspaceUsed(changes),
+    ]);
+    return {
+      cpuMs: used.cpuMs,
+      memoryBytes: counted ?? used.memoryBytes,
+      diskBytes: own + workspace,
+      processes: processes.length,
+    };
+  }
+
+  /** A file system of its own knows; a folder has to be measured, which the watch does already. */
+  async #workspaceUsed(changes: ChangesDisk): Promise<number> {
+    if (!changes.bounded) return this.#diskUsed;
+    const disk = await statfs(changes.upper).catch(absent);
+    return disk === undefined ? 0 : (disk.blocks - disk.bfree) * disk.bsize;
+  }
+
   /** The first cause counts. Killing runsc ends the sandbox: all its processes have it as the one they die with. */
   #end(cause: Cause): void {
     if (this.#parts.child.exitCode !== null || this.#parts.child.signalCode !== null) return;
@@ -96,6 +123,7 @@ export class GvisorSandbox implements RunningSandbox {
     const measure = async (): Promise<void> => {
       const started = performance.now();
       const used = await usedBytes(changes.upper);
+      this.#diskUsed = used;
       if (used > allowed) {
         this.#end('disk');
         return;
