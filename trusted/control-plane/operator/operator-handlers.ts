@@ -91,10 +91,6 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     execSession: async ({ caller, session, body }) => ({
       process: await sessions.exec(session, body, caller.user),
     }),
-    getSandboxLogs: async ({ session }) => ({
-      contentType: 'application/octet-stream',
-      stream: await outputOf(join(parts.sessionsFolder, session.id, 'output.log')),
-    }),
     listSandboxPolicies: async ({ query }) => (await sessions.records(query.all === 'true')).map(statusOf),
     getSandboxPolicy: async ({ session }) => ({
       generation: session.policyWritten,

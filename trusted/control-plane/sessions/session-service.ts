@@ -221,6 +221,8 @@ export class SessionService {
   /** When nothing of it writes any more. */
   async over(record: SessionRecord): Promise<void> {
     await this.#runs.get(record.id)?.over;
+  }
+
   /** What each session that runs uses of its tier. */
   async usage(): Promise<SessionUse[]> {
     const found = await Promise.all(
