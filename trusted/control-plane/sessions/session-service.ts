@@ -5,16 +5,12 @@ import {
   GloveboxError,
   isId,
   limits,
-  tiers,
-  type Tier,
-  type TierName,
   type SessionUse,
   type CreateSessionRequest,
   type SessionId,
   type SessionView,
   type UserId,
 } from '../../../pure/contracts/index.ts';
-import type { SandboxUsage } from '../../drivers/index.ts';
 import { newborn, transition } from '../../../pure/session/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
@@ -27,6 +23,7 @@ import type { ExecRequest } from './exec-turns.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
 import { SessionLifeWriter } from './session-life.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
+import { useView } from './session-use.ts';
 import { viewOf } from './session-view.ts';
 
 export interface SessionServiceOptions extends Pick<
@@ -380,20 +377,6 @@ const placeholderText = (ids: Ids): string => `gb-placeholder-${ids.token()}`;
 
 const ended = (state: string, operation: string): GloveboxError =>
   new GloveboxError('GB_SESSION_STATE', { state, operation, needed: 'running' });
-
-function useView(view: SessionView, used: SandboxUsage): SessionUse {
-  const tier: Tier = tiers[view.tier as TierName];
-  return {
-    id: view.id,
-    name: view.name,
-    tier: view.tier,
-    command: view.command,
-    expiresAt: view.expiresAt,
-    at: new Date().toISOString(),
-    used,
-    allowed: { vcpu: tier.vcpu, memoryBytes: tier.memoryBytes, diskBytes: tier.diskBytes },
-  };
-}
 
 function nameFor(workspace: string, id: SessionId): string {
   const word = basename(workspace)
