@@ -5,6 +5,7 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   renameSync,
   statSync,
@@ -96,13 +97,24 @@ async function untilReady(places: Places, child: ChildProcess, began: number): P
       const rival = error instanceof OperatorError && error.body.error.code === 'GB_ALREADY_RUNNING';
       // Two commands started one each: the state has one owner, and the other command's will do as well.
       rivalDeadline ??= performance.now() + limits.daemonRival.value;
-      if (!rival || performance.now() > rivalDeadline) throw error;
+      if (!rival || listensElsewhere(places) || performance.now() > rivalDeadline) throw error;
     }
     if (performance.now() > deadline)
       throw new GloveboxError('GB_DAEMON_UNREACHABLE', {
         detail: `it did not answer within ${limits.daemonStart.value / 1000} s; see ${places.daemonLog}`,
       });
     await wait(pause);
+  }
+}
+
+/** The state's owner serves another runtime folder's socket: it will never answer on ours, however long one waits. */
+function listensElsewhere(places: Places): boolean {
+  try {
+    const [, socket = ''] = readFileSync(join(places.state, 'control-plane.pid'), 'utf8').split('\n');
+    return socket !== '' && socket !== places.socket;
+  } catch {
+    // Not written yet: it has only just taken the state.
+    return false;
   }
 }
 

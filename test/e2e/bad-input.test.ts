@@ -123,12 +123,25 @@ describe('a command line', () => {
     [['doctor', '--waive', 'seccomp'], 64],
     [['frobnicate'], 64],
     [['run', '--frobnicate', '--', 'true'], 64],
+    [['policy', 'frobnicate'], 64],
+    [['policy', 'set'], 64],
+    [['policy', 'show', 'nobody'], 66],
+    [['logs', 'nobody', '--follow'], 66],
+    [['secret', 'set', 'Not A Name'], 64],
   ] as const)('%j is one clear error', async (args, exit) => {
     const ran = await world.glovebox(args);
     expect([ran.code, ran.out]).toEqual([exit, '']);
     expect(ran.err).toMatch(/^glovebox: /);
     expect(ran.err).not.toMatch(/ at .*\.js:|Error:|undefined/);
     expect(linesOf(ran).length).toBeLessThanOrEqual(3);
+    // For machines: one object on the same stream, nothing beside it, and the same exit code.
+    const [command, ...rest] = args;
+    const json = await world.glovebox([command, '--json', ...rest]);
+    expect([json.code, json.out]).toEqual([exit, '']);
+    const { error } = JSON.parse(json.err) as Told;
+    expect(error.code).toMatch(/^GB_/);
+    expect(linesOf(ran)[0]).toBe(`glovebox: ${error.what}`);
+    expect([error.why, error.todo].every((text) => text !== '')).toBe(true);
   });
 
   it('names a command that does not exist', async () => {

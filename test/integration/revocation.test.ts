@@ -64,6 +64,7 @@ class Plane {
     log.level = 'silent';
     const ground = await layGround(
       {
+        socket: '',
         state,
         programs,
         natsServer: natsServerPath,

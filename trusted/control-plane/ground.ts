@@ -50,6 +50,8 @@ export interface Ground {
 export async function layGround(
   options: {
     readonly state: string;
+    /** Where people will find this control plane. */
+    readonly socket: string;
     readonly programs: Programs;
     readonly natsServer: string;
     readonly log: Log;
@@ -64,7 +66,7 @@ export async function layGround(
     else log.error({ error: errorFacts(error) }, message);
   };
   const folder = await openStateFolder(options.state);
-  const lock = lockState(folder.root);
+  const lock = lockState(folder.root, options.socket);
   undo.push(() => lock.release());
   const [store, signer] = await Promise.all([
     openSqliteStore(folder.database),
