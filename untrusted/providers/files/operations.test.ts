@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -94,3 +96,40 @@ describe('the files provider', () => {
     await expect(call('read', { path: '/notes' })).rejects.toMatchObject({ code: 'not-a-file' });
   });
 });
+
+it('[R37] folders that are swapped for links while it works lead it nowhere else', async () => {
+  mkdirSync(join(root, 'notes/sub'));
+  writeFileSync(join(root, 'notes/sub/secret.txt'), 'mine');
+  symlinkSync(join(root, 'other'), join(root, 'notes/link'));
+  // As fast as it can: sub is now the folder, now a link to another shared folder.
+  const swapping = spawn(
+    'python3',
+    [
+      '-c',
+      'import os\nprint("x", flush=True)\nwhile os.getppid() != 1:\n os.rename("sub","dir"); os.rename("link","sub"); os.rename("sub","link"); os.rename("dir","sub")',
+    ],
+    { cwd: join(root, 'notes'), stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  await once(swapping.stdout, 'data');
+  const seen = new Set<unknown>();
+  try {
+    for (let tries = 0; tries < 1500; tries += 1) {
+      const path = '/notes/sub/secret.txt';
+      seen.add(
+        await call('read', { path }).then(
+          ({ content }) => content,
+          () => 'refused',
+        ),
+      );
+      const { matches } = await call('search', { path: '/notes/sub', text: 'scope' }).catch(() => ({
+        matches: [],
+      }));
+      expect(matches).toEqual([]);
+    }
+  } finally {
+    swapping.kill('SIGKILL');
+    await once(swapping, 'close');
+  }
+  seen.delete('refused');
+  expect([...seen]).toEqual(['mine']);
+}, 60_000);

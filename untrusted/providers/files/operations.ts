@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, readFileSync } from 'node:fs';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesTools, toolName } from '../../../pure/contracts/index.ts';
 import { ProviderFailure, type Operation } from '../../provider-sdk/index.ts';
+import { atPlace, entriesOf, inFolder, openAt, pathOf, type Place } from './place.ts';
 
 export interface Folder {
   readonly name: string;
@@ -13,6 +14,7 @@ const maxFile = 700_000;
 const maxEntries = 2_000;
 const maxMatches = 200;
 const maxSearched = 20_000;
+const maxDepth = 100;
 
 /**
  * The files domain over folders mounted below `root`: `/notes/a.txt` is `<root>/notes/a.txt`. One file or folder is read with
@@ -22,41 +24,37 @@ export function filesOperations(
   root: string,
   folders: readonly Folder[],
 ): Readonly<Record<string, Operation>> {
-  const read = (path: string): string => resolveToRead(root, folders, path);
+  const at = <T>(path: string, writing: boolean, work: (place: Place) => T | Promise<T>): Promise<T> =>
+    reach(root, folders, path, writing, work);
   return {
-    list: (args) =>
-      atOnce(() => {
-        const { path } = parse('files_list', args);
-        if (path === '/')
-          return { entries: folders.map(({ name, write }) => ({ name, kind: 'folder', write })) };
-        const entries = readdirSync(read(path), { withFileTypes: true });
-        return {
-          truncated: entries.length > maxEntries,
-          entries: entries.slice(0, maxEntries).map((entry) => ({
-            name: entry.name,
-            kind: entry.isDirectory() ? 'folder' : entry.isFile() ? 'file' : 'other',
-          })),
-        };
-      }),
-    read: (args) =>
-      atOnce(() => {
-        const { path } = parse('files_read', args);
-        return { path, content: readText(read(path)) };
-      }),
+    list: async (args) => {
+      const { path } = parse('files_list', args);
+      if (path === '/')
+        return { entries: folders.map(({ name, write }) => ({ name, kind: 'folder', write })) };
+      const entries = await at(path, false, (place) => inFolder(place, entriesOf));
+      return {
+        truncated: entries.length > maxEntries,
+        entries: entries.slice(0, maxEntries).map((entry) => ({
+          name: entry.name,
+          kind: entry.isDirectory() ? 'folder' : entry.isFile() ? 'file' : 'other',
+        })),
+      };
+    },
+    read: async (args) => {
+      const { path } = parse('files_read', args);
+      return { path, content: await at(path, false, readText) };
+    },
     search: async (args) => {
       const { path, text } = parse('files_search', args);
-      return search(read(path), path, text);
+      return await at(path, false, (place) => search(place, path, text));
     },
     write: async (args) => {
       const { path, content } = parse('files_write', args);
-      await replace(await resolveToWrite(root, folders, path), content);
+      await at(path, true, (place) => replace(place, content));
       return { path, bytes: Buffer.byteLength(content) };
     },
   };
 }
-
-/** What it throws is the promise's failure. */
-const atOnce = <T>(work: () => T): Promise<T> => new Promise((resolve) => resolve(work()));
 
 function parse(name: string, args: Record<string, unknown>): { path: string; text: string; content: string } {
   const tool = filesTools.find((candidate) => toolName(candidate) === name);
@@ -66,66 +64,28 @@ function parse(name: string, args: Record<string, unknown>): { path: string; tex
   return { path: '/', text: '', content: '', ...result.data };
 }
 
-/** The folder that a path names first, and the steps below it. */
-function place(
+/**
+ * Works at a path inside one of the folders, without a link on the way: a scope is for a path, and a link would carry it to another
+ * one, in the same shared folder or outside of it (R37).
+ */
+async function reach<T>(
+  root: string,
   folders: readonly Folder[],
   path: string,
-): { readonly folder: Folder; readonly rest: readonly string[] } {
+  forWriting: boolean,
+  work: (place: Place) => T | Promise<T>,
+): Promise<T> {
   const [name = '', ...rest] = path.slice(1).split('/');
   const folder = folders.find((candidate) => candidate.name === name);
   if (folder === undefined) throw new ProviderFailure('not-found', 'There is no such shared folder.');
-  return { folder, rest };
+  if (forWriting && !folder.write) throw new ProviderFailure('read-only', 'This shared folder is read-only.');
+  if (forWriting && rest.length === 0) throw new ProviderFailure('not-a-file', 'This is a folder.');
+  return await atPlace(join(root, name), rest, forWriting, work);
 }
-
-/**
- * A path inside one of the folders, without a link on the way: a scope is for a path, and a link would carry it to another one,
- * in the same shared folder or outside of it (R37).
- */
-function resolveToRead(root: string, folders: readonly Folder[], path: string): string {
-  const { folder, rest } = place(folders, path);
-  const wanted = join(realpathSync.native(join(root, folder.name)), ...rest);
-  let real: string;
-  try {
-    real = realpathSync.native(wanted);
-  } catch {
-    throw new ProviderFailure('not-found', 'There is no such file.');
-  }
-  if (real !== wanted) throw throughLink();
-  return real;
-}
-
-async function resolveToWrite(root: string, folders: readonly Folder[], path: string): Promise<string> {
-  const { folder, rest } = place(folders, path);
-  if (!folder.write) throw new ProviderFailure('read-only', 'This shared folder is read-only.');
-  if (rest.length === 0) throw new ProviderFailure('not-a-file', 'This is a folder.');
-  const base = await realpath(join(root, folder.name));
-  await makeFolders(base, rest.slice(0, -1));
-  return join(base, ...rest);
-}
-
-/** Each step is made and checked before the next: `mkdir -p` would follow a link. */
-async function makeFolders(base: string, steps: readonly string[]): Promise<void> {
-  let here = base;
-  for (const step of steps) {
-    here = join(here, step);
-    await mkdir(here).catch((error: unknown) => {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-    });
-    if ((await realpath(here)) !== here) throw throughLink();
-  }
-}
-
-const throughLink = (): ProviderFailure =>
-  new ProviderFailure('not-found', 'This path leads through a link; give the path that it leads to.');
 
 /** Regular files only, opened without following a link or waiting on a FIFO. */
-function readText(path: string): string {
-  let file: number;
-  try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch {
-    throw new ProviderFailure('not-found', 'There is no such file, or it cannot be read.');
-  }
+function readText(place: Place): string {
+  const file = openAt(place, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const info = fstatSync(file);
     if (!info.isFile()) throw new ProviderFailure('not-a-file', 'This is not a regular file.');
@@ -140,7 +100,8 @@ function readText(path: string): string {
 }
 
 /** Written beside its place and renamed: a reader sees the old file or the new one, and a link is replaced, not followed. */
-async function replace(path: string, content: string): Promise<void> {
+async function replace(place: Place, content: string): Promise<void> {
+  const path = pathOf(place);
   const there = await lstat(path).catch(() => null);
   if (there !== null && !there.isFile())
     throw new ProviderFailure('not-a-file', 'There is something else at this path.');
@@ -165,40 +126,42 @@ async function replace(path: string, content: string): Promise<void> {
 let written = 0;
 const counter = (): number => (written += 1);
 
-/** What is no text is searched as nothing. */
-function textOrNothing(path: string): string {
+/** Undefined: no file that is text. */
+function textOf(place: Place): string | undefined {
   try {
-    return readText(path);
+    return readText(place);
   } catch (error) {
-    if (error instanceof ProviderFailure) return '';
+    if (error instanceof ProviderFailure) return undefined;
     throw error;
   }
 }
 
-async function search(real: string, shown: string, text: string): Promise<Record<string, unknown>> {
+async function search(start: Place, shown: string, text: string): Promise<Record<string, unknown>> {
   const matches: { path: string; line: number; text: string }[] = [];
-  const queue: [string, string][] = [[real, shown]];
   let searched = 0;
-  for (
-    let next = queue.pop();
-    next !== undefined && matches.length < maxMatches && searched < maxSearched;
-    next = queue.pop()
-  ) {
-    const [path, name] = next;
+  const full = (): boolean => matches.length >= maxMatches || searched >= maxSearched;
+  const look = async (place: Place, name: string, depth: number): Promise<void> => {
+    if (full()) return;
     searched += 1;
-    if ((await stat(path)).isDirectory()) {
-      // Links are not followed: withFileTypes tells them from files and folders.
-      const entries = await readdir(path, { withFileTypes: true });
-      for (const entry of entries)
-        if (entry.isDirectory() || entry.isFile())
-          queue.push([join(path, entry.name), join(name, entry.name)]);
-      continue;
-    }
-    const content = textOrNothing(path);
-    content.split('\n').forEach((line, index) => {
+    // A search takes its time: others have a turn between its files.
+    await new Promise(setImmediate);
+    const content = textOf(place);
+    (content ?? '').split('\n').forEach((line, index) => {
       if (matches.length < maxMatches && line.includes(text))
         matches.push({ path: name, line: index + 1, text: line.slice(0, 500) });
     });
-  }
-  return { matches, truncated: matches.length >= maxMatches || searched >= maxSearched };
+    // Each level holds its folder open.
+    if (content !== undefined || depth >= maxDepth) return;
+    await inFolder(place, async (folder) => {
+      // Links are not followed: withFileTypes tells them from files and folders.
+      for (const entry of entriesOf(folder))
+        if (entry.isDirectory() || entry.isFile())
+          await look({ folder, name: entry.name }, join(name, entry.name), depth + 1);
+    }).catch((error: unknown) => {
+      // No folder, or none any more.
+      if (!(error instanceof ProviderFailure)) throw error;
+    });
+  };
+  await look(start, shown, 0);
+  return { matches, truncated: full() };
 }
