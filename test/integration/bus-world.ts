@@ -59,7 +59,14 @@ export class BusWorld {
       void lines.push(`${String(text)} ${JSON.stringify(facts)}`);
     const programs = programsBeside(pathToFileURL(join(dist, 'control-plane.js')).href);
     const ground = await layGround(
-      { state, programs, natsServer: natsServerPath, log, certificateSeconds },
+      {
+        state,
+        socket: join(state, 'operator.sock'),
+        programs,
+        natsServer: natsServerPath,
+        log,
+        certificateSeconds,
+      },
       undo,
     );
     const unused = (): Promise<never> => Promise.reject(new Error('not in this test'));
