@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
+import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   asSessionId,
@@ -7,6 +8,7 @@ import {
   controlSubject,
   eventsSubject,
   inputSubject,
+  mayPublish,
   presenceSubject,
   providerSubject,
   spiffeId,
@@ -354,6 +356,35 @@ describe('a sidecar by hand', () => {
     sidecar.publishWith({ 'Nats-Trace-Dest': inputSubject(victim) }, eventsSubject(own), 'x');
     expect(await sidecar.settle()).toEqual([expect.stringMatching(/^Permissions Violation for Publish/)]);
   });
+});
+
+it('[R9] a reply subject gives no right and takes none: by hand as by the registry', async () => {
+  const who = [
+    { one: sidecar, as: { kind: 'sidecar', session: own } },
+    { one: provider, as: { kind: 'provider', domain: 'graph', name: 'hostile' } },
+  ] as const;
+  const place = fc.constantFrom(
+    ...[own, victim].flatMap((session) => [
+      ...[inputSubject, controlSubject, eventsSubject, presenceSubject].map((of) => of(session)),
+      ...[providerSubject('graph', 'read', session), providerSubject('files', 'read', session)],
+      ...[auditSubject(session, 'sidecar'), auditSubject(session, 'control-plane')],
+      ...[`_INBOX.sidecar.${session}.reply.graph.t`, `_INBOX.sidecar.${session}.reply.files.t`],
+      `_INBOX.sidecar.${session}.t`,
+    ]),
+    ...['$JS.API.STREAM.INFO.AUDIT', '$SYS.REQ.USER.AUTH', '_INBOX.control-plane.local.t'],
+  );
+  let permissions = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...who), place, place, async ({ one, as }, subject, reply) => {
+      one.publish(subject, 'x', reply);
+      const errors = await one.settle();
+      const expected = mayPublish(as, subject);
+      if (expected) permissions += 1;
+      expect(errors.length === 0, `${as.kind}: ${subject} ${errors.join()}`).toBe(expected);
+    }),
+    { numRuns: 600 },
+  );
+  expect(permissions).toBeGreaterThan(20);
 });
 
 describe('[R10] [R12] who gets in, and as what', () => {

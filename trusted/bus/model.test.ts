@@ -48,8 +48,51 @@ const near = fc.oneof(
     .tuple(fc.constantFrom(...workloads), fc.constantFrom('x', '*', '>'))
     .map(([workload, tail]) => `${inboxPrefix(workload)}.${tail}`),
   fc
-    .constantFrom('STREAM.INFO', 'STREAM.DELETE', 'STREAM.MSG.GET', 'STREAM.PURGE', 'CONSUMER.INFO')
-    .map((name) => `$JS.API.${name}.AUDIT`),
+    .tuple(
+      fc.constantFrom(
+        ...['INFO', 'STREAM.INFO', 'STREAM.CREATE', 'STREAM.UPDATE', 'STREAM.DELETE', 'STREAM.PURGE'],
+        ...['STREAM.MSG.GET', 'STREAM.MSG.DELETE', 'STREAM.SNAPSHOT', 'DIRECT.GET', 'STREAM.NAMES', '*'],
+        ...[
+          'CONSUMER.INFO',
+          'CONSUMER.CREATE',
+          'CONSUMER.DELETE',
+          'CONSUMER.MSG.NEXT',
+          'CONSUMER.DURABLE.CREATE',
+        ],
+      ),
+      fc.constantFrom('', '.AUDIT', '.OTHER', '.AUDIT.x', '.AUDIT.*', '.>'),
+    )
+    .map(([name, tail]) => `$JS.API.${name}${tail}`),
+  fc.constantFrom(
+    ...[
+      '$SYS.REQ.USER.AUTH',
+      '$SYS.REQ.USER.INFO',
+      '$SYS.REQ.SERVER.PING',
+      '$SYS.REQ.SERVER.X.KICK',
+      '$SYS.>',
+    ],
+    ...[
+      '$SYS._INBOX.x',
+      '$JS.ACK.AUDIT.x.1.1.1.1.0',
+      '$JS.EVENT.>',
+      '$JS.FC.x',
+      '_R_.x',
+      '>',
+      '*',
+      '*.>',
+      '_INBOX.>',
+    ],
+  ),
+  // Anything of the words that mean something, in any order.
+  fc
+    .array(
+      fc.constantFrom(
+        ...['gb', 'provider', 'session', 'audit', '_INBOX', 'sidecar', 'reply', 'graph', 'messaging', 'read'],
+        ...['input', 'control', 'events', 'control-plane', 'main', 'one', '$JS', 'API', '*', first, second],
+      ),
+      { minLength: 1, maxLength: 6 },
+    )
+    .map((tokens) => tokens.join('.')),
 );
 /** Near misses: a token more, less or other than what is permitted. */
 const subject = fc
