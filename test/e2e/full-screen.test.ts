@@ -28,7 +28,11 @@ async function drawn(bytes: string): Promise<string[]> {
   const { active } = terminal.buffer;
   return Array.from(
     { length: 24 },
-    (_, row) => active.getLine(active.baseY + row)?.translateToString(true).trimEnd() ?? '',
+    (_, row) =>
+      active
+        .getLine(active.baseY + row)
+        ?.translateToString(true)
+        .trimEnd() ?? '',
   );
 }
 const looks = (
