@@ -1,13 +1,14 @@
-// npm run bench [-- start|calls|memory|throughput …] [--rounds N] [--also NAME=CHECKOUT]
+// npm run bench [-- start|calls|memory|throughput|sessions …] [--rounds N] [--also NAME=CHECKOUT]
 import { parseArgs } from 'node:util';
 import { Bare } from './bare.ts';
 import { callsPart } from './calls.ts';
 import { Machine, thisCheckout } from './machine.ts';
 import { memoryPart } from './memory.ts';
+import { sessionsPart } from './sessions.ts';
 import { startPart } from './start.ts';
 import { throughputPart } from './throughput.ts';
 
-const parts = ['start', 'calls', 'memory', 'throughput'] as const;
+const parts = ['start', 'calls', 'memory', 'throughput', 'sessions'] as const;
 type Part = (typeof parts)[number];
 
 const { values, positionals } = parseArgs({
@@ -39,6 +40,7 @@ const run: Readonly<Record<Part, (bare: Bare) => Promise<string>>> = {
   start: (bare) => startPart(bare, machines, rounds),
   calls: (bare) => callsPart(bare, machines, rounds),
   memory: () => memoryPart(own()),
+  sessions: () => sessionsPart(own()),
   throughput: (bare) => throughputPart(bare, own(), Math.min(rounds, 7)),
 };
 

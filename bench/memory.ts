@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mb, table } from './figures.ts';
 import type { Machine } from './machine.ts';
 
-interface Process {
+export interface Process {
   readonly pid: number;
   readonly name: string;
   readonly rss: number;
@@ -23,9 +23,7 @@ export async function memoryPart(machine: Machine): Promise<string> {
     await new Promise((resolve) => setTimeout(resolve, 50));
     health = await machine.client.call('health', {});
   }
-  const processes = belongingTo(machine, health.pid)
-    .map((pid) => read(machine, pid))
-    .filter((one) => one !== undefined);
+  const processes = processesOf(machine, health.pid);
   await machine.client.call('stopSession', { params: { id: session.id } });
   await machine.until(session.id, ({ state }) => state === 'ended');
   const sum = (key: 'rss' | 'pss' | 'own'): string =>
@@ -38,6 +36,11 @@ export async function memoryPart(machine: Machine): Promise<string> {
     ],
   );
 }
+
+export const processesOf = (machine: Machine, root: number): Process[] =>
+  belongingTo(machine, root)
+    .map((pid) => read(machine, pid))
+    .filter((one) => one !== undefined);
 
 /** Descendants, and what runsc left to init: those name a folder of this machine's. */
 function belongingTo(machine: Machine, root: number): number[] {

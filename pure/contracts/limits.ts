@@ -1009,6 +1009,13 @@ export const limits = {
     bounds: 'the longest wait before a part that died is started again',
     reached: 'it is tried at this pace for as long as it takes',
   },
+  sidecarStarts: {
+    value: 4,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'sidecars that start at the same moment',
+    reached: 'the others wait for their turn',
+  },
   sidecarStart: {
     value: 20_000,
     unit: 'ms',
