@@ -148,6 +148,12 @@ async function buildInit() {
   }
 }
 
+/** The page that a package brings, in the commands' own words. */
+async function writeManual() {
+  const { output } = await run([process.execPath, join(dist, 'cli.js'), 'manual']);
+  replace(join(dist, 'glovebox.1'), output);
+}
+
 /** Builds what changed. @returns {Promise<boolean>} whether anything was built */
 export async function build() {
   const stamps = readStamps();
@@ -166,6 +172,7 @@ export async function build() {
     const outputs = await withProgress('bundles (esbuild)', () => bundle(stamps.outputs ?? []));
     note({ bundles, outputs });
   }
+  if (staleBundles) await writeManual();
   if (staleInit) {
     await withProgress('init (Go)', buildInit);
     note({ init });

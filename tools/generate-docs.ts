@@ -1,5 +1,6 @@
 // Writes the documents that are made from code. `npm run docs`.
 import { writeFileSync } from 'node:fs';
+import { cliDocument } from './cli-document.ts';
 import { hostExecutedDocument } from './host-executed-document.ts';
 import { subjectDocs } from '../pure/contracts/index.ts';
 import { limitsDocument } from './limits-document.ts';
@@ -7,3 +8,4 @@ import { limitsDocument } from './limits-document.ts';
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
 writeFileSync(new URL('../docs/host-executed.md', import.meta.url), hostExecutedDocument());
 writeFileSync(new URL('../docs/subjects.md', import.meta.url), subjectDocs());
+writeFileSync(new URL('../docs/cli.md', import.meta.url), cliDocument());

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withLock } from './setup/lock.mjs';
 import { installPackages } from './setup/packages.mjs';
-import { dist, readyFile, root, scratch } from './setup/paths.mjs';
+import { found, isCheckout, readyFile, root, scratch } from './setup/paths.mjs';
 import { say, sayError, SetupError } from './setup/say.mjs';
 import { findTools } from './setup/tools.mjs';
 import { atLeast } from './setup/versions.mjs';
@@ -23,6 +23,7 @@ function checkHost() {
       `Node ${process.versions.node} is too old: Glovebox needs ${neededNode} or later.`,
       'Install Node.js 20 or later (https://nodejs.org/en/download), then run the same command again.',
     );
+  if (!isCheckout) return;
   try {
     accessSync(root, constants.W_OK);
   } catch {
@@ -46,17 +47,17 @@ export async function setUp() {
   // A source that changes while we build is newer than this moment, so the launcher will ask again.
   const began = new Date();
   const first = !existsSync(readyFile);
-  await withLock(join(scratch, 'setup.lock'), 'setting this checkout up', async () => {
+  await withLock(join(scratch, 'setup.lock'), 'setting Glovebox up', async () => {
     // An installed package brings its bundles, and npm has installed what it needs.
     let changed = false;
-    if (existsSync(join(root, 'tsconfig.build.json'))) {
+    if (isCheckout) {
       changed = await installPackages();
       const { build } = await import('./build.mjs');
       changed = (await build()) || changed;
     }
     const tools = await findTools();
-    mkdirSync(dist, { recursive: true });
-    replace(join(dist, 'tools.json'), `${JSON.stringify(tools, null, 2)}\n`);
+    mkdirSync(found, { recursive: true, mode: 0o700 });
+    replace(join(found, 'tools.json'), `${JSON.stringify(tools, null, 2)}\n`);
     const node = onPath('node') ?? process.execPath;
     replace(readyFile, `${node}\n${tools.runsc}\n${tools.natsServer}\n`);
     utimesSync(readyFile, began, began);

@@ -235,6 +235,36 @@ export const commands: readonly CommandEntry[] = [
     run: async ([shell = '']) => (await import('./commands/completion.ts')).completion(shell, commands),
   },
   {
+    usage: 'manual',
+    description: 'the manual page',
+    options: [],
+    examples: ['glovebox manual | man -l -'],
+    run: async (_, options) => {
+      const { manualPage } = await import('./commands/manual.ts');
+      const page = manualPage(commands, (await import('./places.ts')).productVersion());
+      process.stdout.write(flag(options['json']) ? `${JSON.stringify({ page })}\n` : page);
+      return 0;
+    },
+  },
+  {
+    usage: 'upgrade',
+    description: 'go over to the control plane of this version; the state is copied before it is migrated',
+    options: [['--end-sessions', 'end running sessions; their staged changes are kept']],
+    examples: ['glovebox upgrade', 'glovebox upgrade --end-sessions'],
+    run: async (_, options) =>
+      (await import('./commands/upgrade.ts')).upgrade(flag(options['endSessions']), flag(options['json'])),
+  },
+  {
+    usage: 'uninstall',
+    description: 'end everything, and say what is left on this machine',
+    options: [
+      ['--purge', 'remove the state too: sessions, staged changes, secrets, audit trail'],
+      ['--confirm <word>', 'with --purge, without a question: the word is purge'],
+    ],
+    examples: ['glovebox uninstall', 'glovebox uninstall --purge'],
+    run: async (_, options) => (await import('./commands/uninstall.ts')).uninstall(options),
+  },
+  {
     usage: 'version',
     description: 'the version of this program, and of the control plane that runs',
     options: [],

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { GloveboxError, limits } from '../../pure/contracts/index.ts';
 import { createOperatorClient, OperatorError, readErrorBody } from '../client/index.ts';
-import { distFolder, type Environment, type Places } from './places.ts';
+import { distFolder, toolsFile, type Environment, type Places } from './places.ts';
 
 /** What the control plane needs of the person's environment. Keys that lie there are none of its business. */
 const passedOn = [
@@ -72,7 +72,7 @@ export async function startDaemon(places: Places, env: Environment): Promise<voi
 
 const daemonArguments = (places: Places): string[] => [
   ...['--state', places.state, '--runtime', places.runtime, '--config', places.config],
-  ...['--data', places.data, '--tools', join(distFolder(), 'tools.json')],
+  ...['--data', places.data, '--tools', toolsFile(process.env)],
 ];
 
 function openLog(places: Places): number {

@@ -64,6 +64,12 @@ export function distFolder(): string {
   return existsSync(join(here, 'control-plane.js')) ? here : join(here, '..');
 }
 
+/** What the set-up found: beside the bundles of a checkout; for an installed package where the launcher says, with the user's cache. */
+export function toolsFile(env: Environment): string {
+  const found = env['GLOVEBOX_FOUND'];
+  return join(found !== undefined && isAbsolute(found) ? found : distFolder(), 'tools.json');
+}
+
 export const presetsFolder = (): string => join(distFolder(), '..', 'presets');
 
 export function productVersion(): string {

@@ -185,6 +185,17 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0005-settled': settled,
 };
 
+/** What this database has been through, and what this version would do to it; nothing is changed. */
+export async function awaitedMigrations(
+  db: Kysely<Tables>,
+): Promise<{ readonly applied: readonly string[]; readonly awaited: readonly string[] }> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
+  const all = await migrator.getMigrations();
+  const names = (done: boolean): string[] =>
+    all.filter(({ executedAt }) => (executedAt !== undefined) === done).map(({ name }) => name);
+  return { applied: names(true), awaited: names(false) };
+}
+
 export async function migrate(db: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
   const { error } = await migrator.migrateToLatest();

@@ -1,12 +1,10 @@
 import { GloveboxError } from '../../../pure/contracts/index.ts';
 import type { CommandEntry } from '../command-table.ts';
+import { commandName, everyOption } from '../command-words.ts';
 
-const nameOf = (entry: CommandEntry): string => entry.usage.split(' ')[0] ?? '';
-const flagsOf = (entry: CommandEntry): string[] => [
-  ...entry.options.flatMap(([flags]) => flags.match(/--[a-z-]+/g) ?? []),
-  '--json',
-  '--help',
-];
+const nameOf = commandName;
+const flagsOf = (entry: CommandEntry): string[] =>
+  everyOption(entry).flatMap(([flags]) => flags.match(/--[a-z-]+/g) ?? []);
 const takesSession = (entry: CommandEntry): boolean => /[<[]sessions?[.\]>]/.test(entry.usage);
 
 const bash = (commands: readonly CommandEntry[]): string => `_glovebox() {
@@ -45,10 +43,14 @@ const fish = (commands: readonly CommandEntry[]): string =>
     .map((line) => `${line}\n`)
     .join('');
 
+const scripts = { bash, zsh, fish };
+
+export const completionScript = (shell: keyof typeof scripts, commands: readonly CommandEntry[]): string =>
+  scripts[shell](commands);
+
 export async function completion(shell: string, commands: readonly CommandEntry[]): Promise<number> {
-  const made = shell === 'bash' ? bash : shell === 'zsh' ? zsh : shell === 'fish' ? fish : undefined;
-  if (made === undefined)
+  if (shell !== 'bash' && shell !== 'zsh' && shell !== 'fish')
     throw new GloveboxError('GB_USAGE', { detail: `completion ${shell}`, hint: 'It is bash, zsh or fish.' });
-  process.stdout.write(made(commands));
+  process.stdout.write(completionScript(shell, commands));
   return 0;
 }

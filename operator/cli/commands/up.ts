@@ -1,8 +1,7 @@
-import { setTimeout as wait } from 'node:timers/promises';
-import { GloveboxError, limits } from '../../../pure/contracts/index.ts';
 import { connect } from '../connect.ts';
 import { isUp, startDaemon } from '../daemon.ts';
 import { print, printJson } from '../output.ts';
+import { endDaemon } from '../stop-daemon.ts';
 
 export async function up(json: boolean): Promise<number> {
   const { places, client } = connect();
@@ -21,32 +20,9 @@ export async function down(json: boolean): Promise<number> {
   const { places, client } = connect();
   const running = await isUp(places);
   if (running) {
-    const { pid } = await client.call('health', {});
-    await client.call('shutdown', {});
-    await untilGone(pid, places.socket);
+    await endDaemon(client);
   }
   if (json) printJson({ stopped: running });
   else print(running ? 'Glovebox has stopped; staged changes are kept.' : 'Glovebox was not running.');
   return 0;
-}
-
-/** Until the process is gone: then its sandboxes are too, and the next start finds everything free. */
-async function untilGone(pid: number, socket: string): Promise<void> {
-  const deadline = performance.now() + limits.daemonStop.value;
-  while (isAlive(pid)) {
-    if (performance.now() > deadline)
-      throw new GloveboxError('GB_UPSTREAM_FAILED', {
-        what: `The control plane (process ${pid}, ${socket})`,
-        detail: `it did not end within ${limits.daemonStop.value / 1000} s`,
-      });
-    await wait(20);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }

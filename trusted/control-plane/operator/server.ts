@@ -86,6 +86,7 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
       url: route.path,
       schema: {
         operationId: name,
+        ...(streams(route) ? { produces: [...streamTypes] } : {}),
         ...(route.params === undefined ? {} : { params: route.params }),
         ...(route.query === undefined ? {} : { querystring: route.query }),
         ...(route.body === undefined ? {} : { body: route.body }),
@@ -131,6 +132,8 @@ function readerOf({ headers }: FastifyRequest): EventReader {
   };
 }
 
+/** What a stream may be: lines of JSON, events for a browser, or a session's bytes. */
+const streamTypes = ['application/x-ndjson', 'text/event-stream', 'application/octet-stream'] as const;
 const asIs = (payload: unknown): string => payload as string;
 const streams = (route: Route): boolean => route.response instanceof z.ZodNull;
 

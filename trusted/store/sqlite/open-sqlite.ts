@@ -1,7 +1,8 @@
 import SQLite from 'better-sqlite3';
 import { chmodSync, existsSync } from 'node:fs';
 import { Kysely, SqliteDialect } from 'kysely';
-import { migrate } from '../migrations.ts';
+import { awaitedMigrations, migrate } from '../migrations.ts';
+import { backUp } from './back-up.ts';
 import { SqlAuditStore } from '../sql-audit.ts';
 import { SqlConsentStore, SqlGrantStore } from '../sql-consents.ts';
 import { SqlIdentityStore } from '../sql-identity.ts';
@@ -22,6 +23,8 @@ export async function openSqliteStore(file: string): Promise<Store> {
   sqlite.pragma('trusted_schema = OFF');
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
   try {
+    const { applied, awaited } = await awaitedMigrations(db);
+    if (applied.length > 0 && awaited.length > 0) backUp(sqlite, file, applied.at(-1) ?? '');
     await migrate(db);
   } catch (error) {
     await db.destroy();
