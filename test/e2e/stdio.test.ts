@@ -39,6 +39,10 @@ const ended = (name: string): Promise<SessionView> =>
   });
 
 describe('bytes through pipes', () => {
+  it('a command reads the end of an input that was empty', async () => {
+    expect(await world.glovebox(['run', '--', 'wc', '-c'])).toMatchObject({ code: 0, out: '0\n' });
+  });
+
   it('[R47] 100 MB of binary go in and come out as they are', async () => {
     const megabyte = 1 << 20;
     const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));

@@ -8,6 +8,8 @@ export class Input {
   readonly #shared: boolean;
   readonly #sources: Readable[] = [];
   readonly #running = new Set<Readable>();
+  /** Ended with nothing in them: Node says so at once, maybe before anybody may read them. */
+  readonly #empty = new Set<Readable>();
   #target: Writable | undefined;
   #over = false;
 
@@ -25,7 +27,13 @@ export class Input {
   from(source: Readable): void {
     if (this.#over) return void source.resume();
     this.#sources.push(source);
+    source.once('end', () => {
+      if (!this.#running.has(source)) this.#empty.add(source);
+      else if (!this.#shared) this.close();
+    });
     source.once('close', () => {
+      // Its turn is still to come, and is the command's end of input.
+      if (this.#empty.has(source) && !this.#shared) return;
       remove(this.#sources, source);
       this.#running.delete(source);
       this.#next();
@@ -50,6 +58,7 @@ export class Input {
     for (const source of this.#sources) {
       if (this.#running.has(source)) continue;
       if (!this.#shared && this.#running.size > 0) return;
+      if (this.#empty.has(source) && !this.#shared) return this.close();
       this.#running.add(source);
       this.#pump(source, target);
     }
@@ -60,9 +69,6 @@ export class Input {
       if (this.#over || target.write(chunk)) return;
       source.pause();
       target.once('drain', () => source.resume());
-    });
-    source.once('end', () => {
-      if (!this.#shared) this.close();
     });
   }
 }
