@@ -14,6 +14,7 @@ export const programs = {
   signer: 'trusted/signer/main.ts',
   'secret-broker': 'trusted/secrets/main.ts',
   sidecar: 'trusted/sidecar/main.ts',
+  'image-unpacker': 'trusted/images/unpack/main.ts',
   'provider-forwarder': 'trusted/drivers/forwarder/main.ts',
   'provider-files': 'untrusted/providers/files/main.ts',
   'agent-sdk': 'untrusted/agent-sdk/index.ts',

@@ -20,6 +20,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       ['--policy <file>', 'the policy document (default: no network, shared folders by consent)'],
       ['--preset <name>', 'a preset; a command that is a preset’s program selects it by itself'],
+      [
+        '--image <ref>',
+        'the root file system: an image, such as debian:12 or NAME@sha256:…, not the host’s programs',
+      ],
       ['--tier <name>', 'starter, standard, pro or enterprise'],
       ['--ttl <duration>', 'how long the session may last, such as 30m or 8h'],
       ['-i, --interactive', 'send what is typed to the command also where it has no terminal'],
@@ -38,7 +42,11 @@ export const commands: readonly CommandEntry[] = [
       ['--detach', 'do not stay: print the session’s name'],
       ['--workspace <dir>', 'the project’s folder (default: the current one)'],
     ],
-    examples: ['glovebox run -- npm test', 'glovebox run claude -p "fix the failing test"'],
+    examples: [
+      'glovebox run -- npm test',
+      'glovebox run --image python:3.13 -- python -m pytest',
+      'glovebox run claude -p "fix the failing test"',
+    ],
     passThrough: true,
     run: async (words, options) => (await import('./commands/run.ts')).run(words, options),
   },
@@ -226,6 +234,13 @@ export const commands: readonly CommandEntry[] = [
     examples: ['glovebox console', 'glovebox console --close'],
     run: async (_, options) =>
       (await import('./commands/console.ts')).consoleCommand(flag(options['close']), flag(options['json'])),
+  },
+  {
+    usage: 'presets',
+    description: 'list the presets: agents that Glovebox knows how to run',
+    options: [],
+    examples: ['glovebox presets', 'glovebox run codex'],
+    run: async (_, options) => (await import('./commands/presets.ts')).presets(flag(options['json'])),
   },
   {
     usage: 'completion <shell>',

@@ -72,7 +72,8 @@ export async function startDaemon(places: Places, env: Environment): Promise<voi
 
 const daemonArguments = (places: Places): string[] => [
   ...['--state', places.state, '--runtime', places.runtime, '--config', places.config],
-  ...['--data', places.data, '--tools', toolsFile(process.env)],
+  ...['--data', places.data, '--cache', places.cache],
+  ...['--tools', toolsFile(process.env)],
 ];
 
 function openLog(places: Places): number {

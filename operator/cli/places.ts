@@ -9,6 +9,7 @@ export interface Places {
   readonly runtime: string;
   readonly config: string;
   readonly data: string;
+  readonly cache: string;
   readonly socket: string;
   readonly daemonLog: string;
 }
@@ -29,6 +30,7 @@ export function findPlaces(env: Environment): Places {
     runtime,
     config: folder('XDG_CONFIG_HOME', join(home, '.config')),
     data: folder('XDG_DATA_HOME', join(home, '.local/share')),
+    cache: folder('XDG_CACHE_HOME', join(home, '.cache')),
     socket: join(runtime, 'operator.sock'),
     daemonLog: join(state, 'control-plane.log'),
   };

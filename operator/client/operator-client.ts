@@ -1,12 +1,17 @@
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { GloveboxError, type OperatorEvent, type OperatorRoutes } from '../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  type ImageLine,
+  type OperatorEvent,
+  type OperatorRoutes,
+} from '../../pure/contracts/index.ts';
 import { exchangeJson, open } from './http-exchange.ts';
 import { readNdjson } from './ndjson.ts';
 import { routeTable, type RouteName } from './route-table.ts';
 
 /** Routes whose answer is a stream of their own, not one JSON value. */
-type StreamRoute = 'attachSession' | 'events' | 'exportAudit' | 'getSandboxLogs';
+type StreamRoute = 'pullImage' | 'attachSession' | 'events' | 'exportAudit' | 'getSandboxLogs';
 export type JsonRoute = Exclude<RouteName, StreamRoute>;
 
 type Part<R, Name extends 'params' | 'query' | 'body'> =
@@ -26,6 +31,8 @@ export interface OperatorClient {
   /** What happens from now on, in all sessions or one; ends when `signal` aborts or the control plane does. */
   events(session: string | undefined, signal: AbortSignal): Promise<AsyncIterable<OperatorEvent>>;
   logs(id: string, follow?: boolean): Promise<Readable>;
+  /** Fetches an image where it is not there; the lines end with its digest or the error. */
+  pullImage(reference: string): Promise<AsyncIterable<ImageLine>>;
   exportAudit(session: string | undefined): Promise<Readable>;
 }
 
@@ -70,6 +77,8 @@ export function createOperatorClient(socketPath: string): OperatorClient {
           query: { follow: follow === true ? 'true' : undefined },
         }),
       ),
+    pullImage: async (reference) =>
+      readNdjson<ImageLine>(await open(exchange('pullImage', { body: { reference } }))),
     exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
   };
 }

@@ -18,6 +18,7 @@ export const routeTable: RouteTable = {
   host: { method: 'GET', path: '/v1/host' },
   waive: { method: 'POST', path: '/v1/host/waivers' },
   createSession: { method: 'POST', path: '/v1/sessions' },
+  pullImage: { method: 'POST', path: '/v1/images' },
   listSessions: { method: 'GET', path: '/v1/sessions' },
   sessionUsage: { method: 'GET', path: '/v1/usage' },
   getSession: { method: 'GET', path: '/v1/sessions/:id' },

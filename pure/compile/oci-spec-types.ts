@@ -77,7 +77,8 @@ export interface SpecHost {
   readonly root: string;
   /** The read-only view: absolute host folders seen under their own path (/usr, /bin, /lib64, /opt/x). */
   readonly view: readonly string[];
-  readonly etc: string;
+  /** Undefined where the root file system has one of its own (an image's). */
+  readonly etc?: string;
   readonly caBundle: string;
   readonly init: string;
   /** Files that the agent finds under /opt/glovebox/home and that init's child may copy to its home. */

@@ -116,7 +116,7 @@ function viewMounts(host: SpecHost): OciMount[] {
   for (const folder of host.view) check(isViewFolder(folder), 'host view');
   return [
     ...host.view.map((folder) => bind(folder, folder, readOnly)),
-    bind('/etc', plain(host.etc, 'etc'), readOnly),
+    ...(host.etc === undefined ? [] : [bind('/etc', plain(host.etc, 'etc'), readOnly)]),
     bind(caBundlePath, plain(host.caBundle, 'certificate bundle'), readOnly),
     bind(initPath, plain(host.init, 'init'), readOnly),
     ...(host.homeSeed === undefined ? [] : [bind(homeSeedPath, plain(host.homeSeed, 'home'), readOnly)]),

@@ -137,6 +137,20 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Start the workload again; it gets a new identity.',
   },
+  GB_IMAGE_REFUSED: {
+    status: 422,
+    exit: 65,
+    what: 'The image {image} was refused.',
+    why: '{detail}',
+    todo: 'Nothing of it was kept. Use another image, or build this one anew.',
+  },
+  GB_IMAGE_UNAVAILABLE: {
+    status: 502,
+    exit: 69,
+    what: 'The image {image} cannot be had.',
+    why: '{detail}',
+    todo: '{todo}',
+  },
   GB_INPUT_INVALID: {
     status: 400,
     exit: 64,

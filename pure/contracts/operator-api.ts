@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { consentMode, consentQuestion } from './consent.ts';
 import { createSessionRequest, policyText, sessionView } from './session.ts';
+import type { ErrorBody } from './errors.ts';
 import { defineRoutes } from './route.ts';
 
 /** The operator API, on a Unix socket in a folder of mode 0700: who can connect is the person (R39). OpenAPI is made from this. */
@@ -71,6 +72,7 @@ const sessionUse = z.object({
   allowed: z.object({ vcpu: z.number(), memoryBytes: z.number(), diskBytes: z.number() }),
 });
 export type SessionUse = z.infer<typeof sessionUse>;
+import type { ErrorBody } from './errors.ts';
 
 const person = { callers: ['operator'], owner: 'none' } as const;
 const personOfSession = { callers: ['operator'], owner: 'operator-session' } as const;
@@ -102,6 +104,14 @@ export const operatorRoutes = defineRoutes({
     ...person,
     body: createSessionRequest,
     response: sessionView,
+  },
+  /** Answered with JSON lines: `imageLine`. */
+  pullImage: {
+    method: 'POST',
+    path: '/v1/images',
+    ...person,
+    body: z.strictObject({ reference: z.string().min(1).max(512) }),
+    response: z.null(),
   },
   listSessions: {
     method: 'GET',

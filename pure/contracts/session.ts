@@ -18,6 +18,11 @@ export const createSessionRequest = z.strictObject({
   workspace: z.string().min(1).max(4096),
   name: sessionName.optional(),
   preset: z.string().max(32).optional(),
+  /** The digest of an image that was pulled: it takes the place of the host's view. */
+  image: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, 'an image is named by its digest here')
+    .optional(),
   /** The text of a policy document and the name to show in its errors. Replaces the preset's policy. */
   policy: policyText.optional(),
   tier: z.enum(tierNames as [string, ...string[]]).optional(),

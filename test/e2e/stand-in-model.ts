@@ -2,6 +2,9 @@ import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { SessionAuthority } from '../../trusted/sidecar/session-authority.ts';
+import { dialects, type Dialect, type Step } from './model-dialects.ts';
+
+export type { Step } from './model-dialects.ts';
 
 export interface Seen {
   readonly method: string;
@@ -10,13 +13,11 @@ export interface Seen {
   readonly body: string;
 }
 
-/** One step of the script: what the model says after so many tool results. */
-export type Step =
-  { readonly text: string } | { readonly tool: string; readonly input: Record<string, unknown> };
+type Script = (results: readonly string[]) => Step;
 
 /**
- * A stand-in for a model's API on the wire: TLS with an authority of its own, the Messages API's streamed form, scripted answers. It is
- * reached through the gateway by the same rules as the real one.
+ * A stand-in for a model's API on the wire: TLS with an authority of its own, scripted answers in whichever dialect it is asked in,
+ * streamed or whole. It is reached through the gateway by the same rules as the real one.
  */
 export class StandInModel {
   readonly seen: Seen[] = [];
@@ -30,7 +31,7 @@ export class StandInModel {
     this.port = (server.address() as AddressInfo).port;
   }
 
-  static async start(host: string, script: (results: readonly string[]) => Step): Promise<StandInModel> {
+  static async start(host: string, script: Script): Promise<StandInModel> {
     const authority = await SessionAuthority.create('stand-in', Date.now(), 86_400_000);
     const { keyPem, chainPem } = await authority.issue(host, Date.now());
     const server = createServer({ key: keyPem, cert: chainPem });
@@ -41,17 +42,11 @@ export class StandInModel {
       request.setEncoding('utf8');
       request.on('data', (chunk: string) => (body += chunk));
       request.on('end', () => {
-        model.seen.push({
-          method: request.method ?? '',
-          path: request.url ?? '',
-          headers: request.headers,
-          body,
-        });
-        if (request.method !== 'POST' || !(request.url ?? '').startsWith('/v1/messages'))
-          response.writeHead(request.method === 'HEAD' ? 200 : 404).end();
-        else if ((request.url ?? '').includes('count_tokens'))
-          response.writeHead(200, { 'content-type': 'application/json' }).end('{"input_tokens":10}');
-        else answer(response, JSON.parse(body) as Conversation, script);
+        const { method = '', url = '', headers } = request;
+        model.seen.push({ method, path: url, headers, body });
+        // A client that would rather have a WebSocket goes on without.
+        if (headers.upgrade !== undefined) response.writeHead(426).end();
+        else answer(method, url, body, response, script);
       });
     });
     return model;
@@ -63,67 +58,30 @@ export class StandInModel {
   }
 }
 
-interface Conversation {
-  readonly model: string;
-  readonly stream?: boolean;
-  readonly tools?: readonly { readonly name: string }[];
-  readonly messages: readonly {
-    readonly role: string;
-    readonly content: string | readonly { readonly type: string; readonly content?: unknown }[];
-  }[];
+function answer(method: string, path: string, body: string, response: ServerResponse, script: Script): void {
+  const dialect = method === 'POST' ? dialects.find((one) => one.path.test(path)) : undefined;
+  if (dialect !== undefined) speak(dialect, path, JSON.parse(body), response, script);
+  else if (method === 'POST' && path.includes('count_tokens')) json(response, { input_tokens: 10 });
+  else if (method === 'POST' && path.includes(':countTokens')) json(response, { totalTokens: 10 });
+  else response.writeHead(method === 'HEAD' ? 200 : 404).end();
 }
 
-function answer(
+function speak(
+  dialect: Dialect,
+  path: string,
+  body: unknown,
   response: ServerResponse,
-  conversation: Conversation,
-  script: (results: readonly string[]) => Step,
+  script: Script,
 ): void {
-  const results = conversation.messages.flatMap(({ content }) =>
-    typeof content === 'string'
-      ? []
-      : content.filter(({ type }) => type === 'tool_result').map((result) => JSON.stringify(result.content)),
-  );
-  // Requests without tools are side errands (titles and such).
-  const step: Step = (conversation.tools ?? []).length === 0 ? { text: 'ok' } : script(results);
-  const block =
-    'text' in step
-      ? { type: 'text', text: step.text }
-      : { type: 'tool_use', id: `toolu_${String(results.length)}`, name: step.tool, input: step.input };
-  const message = {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    model: conversation.model,
-    stop_sequence: null,
-    stop_reason: 'text' in step ? 'end_turn' : 'tool_use',
-    usage: { input_tokens: 10, output_tokens: 10 },
-  };
-  if (conversation.stream !== true) {
-    response
-      .writeHead(200, { 'content-type': 'application/json' })
-      .end(JSON.stringify({ ...message, content: [block] }));
-    return;
-  }
+  const { results, errand, streamed } = dialect.read(path, body);
+  const { events, whole } = dialect.answer(errand ? { text: 'ok' } : script(results), results.length);
+  if (!streamed) return json(response, whole);
   response.writeHead(200, { 'content-type': 'text/event-stream' });
-  const send = (type: string, data: object): void => {
-    response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`);
-  };
-  send('message_start', { message: { ...message, content: [], stop_reason: null } });
-  if ('text' in step) {
-    send('content_block_start', { index: 0, content_block: { type: 'text', text: '' } });
-    send('content_block_delta', { index: 0, delta: { type: 'text_delta', text: step.text } });
-  } else {
-    send('content_block_start', { index: 0, content_block: { ...block, input: {} } });
-    send('content_block_delta', {
-      index: 0,
-      delta: { type: 'input_json_delta', partial_json: JSON.stringify(step.input) },
-    });
-  }
-  send('content_block_stop', { index: 0 });
-  send('message_delta', {
-    delta: { stop_reason: message.stop_reason, stop_sequence: null },
-    usage: { output_tokens: 10 },
-  });
-  send('message_stop', {});
-  response.end();
+  for (const { event, data } of events)
+    response.write(`${event === undefined ? '' : `event: ${event}\n`}data: ${JSON.stringify(data)}\n\n`);
+  response.end(dialect.end === undefined ? undefined : `data: ${dialect.end}\n\n`);
 }
+
+const json = (response: ServerResponse, value: unknown): void => {
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+};

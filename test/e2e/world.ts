@@ -164,19 +164,29 @@ export class World {
   }
 }
 
-/** Installs an agent's npm package into the cache, once for each version; returns the folder of its programs. */
-export function installed(name: string, version: string): string {
+/**
+ * Installs an agent's npm package into the cache, once for each version; returns the folder of its programs, or why it cannot be
+ * had. Where it takes long, its progress is on the terminal.
+ */
+export function installed(name: string, version: string): { programs: string } | { missing: string } {
   const folder = join(cache, 'glovebox/agents', `${name.replace('/', '-')}-${version}`);
   const programs = join(folder, 'node_modules/.bin');
-  if (!existsSync(join(folder, '.complete'))) {
-    mkdirSync(folder, { recursive: true });
-    const result = spawnSync(
-      'npm',
-      ['install', '--no-audit', '--no-fund', '--prefix', folder, `${name}@${version}`],
-      { encoding: 'utf8' },
-    );
-    if (result.status !== 0) throw new Error(`npm could not install ${name}: ${result.stderr}`);
-    writeFileSync(join(folder, '.complete'), '');
-  }
-  return programs;
+  if (existsSync(join(folder, '.complete'))) return { programs };
+  mkdirSync(folder, { recursive: true });
+  process.stderr.write(`installing ${name} ${version} for its tests (once)\n`);
+  const npm = [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--save-exact',
+    '--prefix',
+    folder,
+    `${name}@${version}`,
+  ];
+  const result = spawnSync('npm', npm, { stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8' });
+  if (result.status !== 0) return { missing: `npm could not install it: ${lastLine(result.stderr)}` };
+  writeFileSync(join(folder, '.complete'), '');
+  return { programs };
 }
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';

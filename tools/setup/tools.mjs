@@ -65,14 +65,19 @@ export async function requireGo(why) {
   return go;
 }
 
-/** @param {Tool} tool @returns {Promise<string>} */
-async function built(tool) {
+/** @param {Tool} tool */
+function placeOf(tool) {
   const folder = join(root, 'tools/go', tool.name);
   const version = pinned(readFileSync(join(folder, 'go.mod'), 'utf8'), tool.module);
   if (version === undefined)
     throw new SetupError(`tools/go/${tool.name}/go.mod does not pin ${tool.module}.`);
   const place = join(toolCache(), tool.name, version);
-  const binary = join(place, tool.name);
+  return { folder, version, place, binary: join(place, tool.name) };
+}
+
+/** @param {Tool} tool @returns {Promise<string>} */
+async function built(tool) {
+  const { folder, version, place, binary } = placeOf(tool);
   if (existsSync(binary)) return binary;
   const go = await requireGo(`${tool.name} (${tool.purpose})`);
   return withLock(`${place}.lock`, `building ${tool.name}`, async () => {
@@ -102,11 +107,32 @@ async function built(tool) {
   });
 }
 
-/** Finds or builds runsc and nats-server. @returns {Promise<{ runsc: string, natsServer: string }>} */
+/** @type {Tool} */
+const crane = {
+  name: 'crane',
+  purpose: 'what fetches images',
+  module: 'github.com/google/go-containerregistry',
+  main: 'github.com/google/go-containerregistry/cmd/crane',
+  atLeast: '',
+  version: () => undefined,
+  takes: 'half a minute, once',
+};
+
+/** crane, built where it is not; only `--image` needs it. */
+export const buildCrane = () => built(crane);
+
+/** Where crane was built, if it was. */
+export function builtCrane() {
+  const binary = placeOf(crane).binary;
+  return existsSync(binary) ? binary : undefined;
+}
+
+/** Finds or builds runsc and nats-server. @returns {Promise<{ runsc: string, natsServer: string, crane?: string }>} */
 export async function findTools() {
   /** @type {string[]} */
   const paths = [];
   for (const tool of tools) paths.push((await fromPath(tool)) ?? (await built(tool)));
   const [runsc = '', natsServer = ''] = paths;
-  return { runsc, natsServer };
+  const fetcher = builtCrane();
+  return { runsc, natsServer, ...(fetcher === undefined ? {} : { crane: fetcher }) };
 }

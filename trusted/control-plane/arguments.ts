@@ -11,18 +11,23 @@ export interface DaemonPlaces {
   readonly runtime: string;
   readonly config: string;
   readonly data: string;
+  readonly cache: string;
   readonly tools: Tools;
+  /** Read again for what is built later than the rest. */
+  readonly toolsFile: string;
 }
 
 const toolsFile = z.object({
   runsc: z.string().refine(isAbsolute),
   natsServer: z.string().refine(isAbsolute),
+  /** Built when an image is first asked for. */
+  crane: z.string().refine(isAbsolute).optional(),
 });
 export type Tools = z.infer<typeof toolsFile>;
 
-/** `--state DIR --runtime DIR --config DIR --tools FILE [--data DIR]`; nothing comes from the environment. */
+/** `--state DIR --runtime DIR --config DIR --tools FILE [--data DIR] [--cache DIR]`; nothing comes from the environment. */
 export async function readArguments(argv: readonly string[]): Promise<DaemonPlaces> {
-  let values: Partial<Record<'state' | 'runtime' | 'config' | 'data' | 'tools', string>>;
+  let values: Partial<Record<'state' | 'runtime' | 'config' | 'data' | 'cache' | 'tools', string>>;
   try {
     ({ values } = parseArgs({
       args: [...argv],
@@ -32,6 +37,7 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
         runtime: { type: 'string' },
         config: { type: 'string' },
         data: { type: 'string' },
+        cache: { type: 'string' },
         tools: { type: 'string' },
       },
     }));
@@ -39,7 +45,8 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
     throw invalid(error instanceof Error ? error.message : 'they cannot be read');
   }
   const { state, runtime, config, tools, data = join(homedir(), '.local/share/glovebox') } = values;
-  const folders = [state, runtime, config, tools, data];
+  const { cache = join(homedir(), '.cache/glovebox') } = values;
+  const folders = [state, runtime, config, tools, data, cache];
   if (
     state === undefined ||
     runtime === undefined ||
@@ -49,10 +56,10 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
   ) {
     throw invalid('--state, --runtime, --config and --tools are needed, each an absolute path');
   }
-  return { state, runtime, config, data, tools: await readTools(tools) };
+  return { state, runtime, config, data, cache, tools: await readTools(tools), toolsFile: tools };
 }
 
-async function readTools(file: string): Promise<Tools> {
+export async function readTools(file: string): Promise<Tools> {
   try {
     return toolsFile.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {

@@ -12,7 +12,9 @@ import { exportAudit, query } from '../audit/index.ts';
 import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
-import type { DaemonPlaces } from './arguments.ts';
+import { mkdir, realpath } from 'node:fs/promises';
+import { Images } from '../images/index.ts';
+import { readTools, type DaemonPlaces } from './arguments.ts';
 import { BrowserDoor } from './browser/browser-door.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
@@ -118,6 +120,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     clock,
     (error) => note('an event of an agent was dropped', error),
   );
+  const images = await imagesOf(options);
   const control = new ControlChannel({
     sessions: store.sessions,
     sign: async (message) => await ground.signer.signControl(message),
@@ -152,7 +155,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     changes,
     ids: randomIds,
     clock,
-    places: { home: options.home, state: places.state, presets },
+    places: { home: options.home, state: places.state, presets, images },
     cedarOf: (plan) => compileCedar(plan.compiled.tools),
     guardedPaths: options.guardedPaths,
     requireFit: async () => await host.requireFit(),
@@ -185,6 +188,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     host,
     changes,
     presets,
+    images,
     events,
   });
   log.info({ version: programs.version, pid: process.pid }, 'ready');
@@ -202,6 +206,7 @@ interface OperatorSide {
   readonly host: HostFitness;
   readonly changes: WorkspaceChanges;
   readonly presets: Presets;
+  readonly images: Images;
   readonly events: EventHub;
 }
 
@@ -258,6 +263,18 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   );
   await listenOnSocket(app, socket);
   undo.push(async () => await app.close());
+}
+
+/** Images lie in the cache: what is lost there is fetched again. */
+async function imagesOf({ places, programs, home }: DaemonOptions): Promise<Images> {
+  const folder = `${places.cache}/images`;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  return new Images({
+    folder: await realpath(folder),
+    home,
+    unpacker: programs.imageUnpacker,
+    crane: async () => (await readTools(places.toolsFile)).crane,
+  });
 }
 
 async function consentService(

@@ -11,6 +11,7 @@ export interface Programs {
   readonly sidecar: string;
   readonly providerFiles: string;
   readonly providerForwarder: string;
+  readonly imageUnpacker: string;
   readonly init: string;
   readonly presets: string;
   readonly version: string;
@@ -34,6 +35,7 @@ export function programsIn(folder: string, root: string): Programs {
     sidecar: join(folder, 'sidecar.js'),
     providerFiles: join(folder, 'provider-files.js'),
     providerForwarder: join(folder, 'provider-forwarder.js'),
+    imageUnpacker: join(folder, 'image-unpacker.js'),
     init: join(folder, 'init'),
     presets: join(root, 'presets'),
     version,

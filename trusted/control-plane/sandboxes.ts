@@ -62,6 +62,7 @@ async function start(
     },
     toolFolders: order.toolFolders,
     folders: [],
+    ...(order.image === undefined ? {} : { image: order.image }),
     caPem: order.caPem,
     homeFiles: order.homeFiles,
     timeLimitMs: order.timeLimitMs,

@@ -30,6 +30,8 @@ export interface SandboxRequest {
   readonly folders: readonly { readonly name: string; readonly source: string; readonly writable: boolean }[];
   /** A provider's program, one bundled ES module: seen read-only at pure/compile's `providerPath`. */
   readonly program?: string;
+  /** An unpacked image in place of the host's view: a folder that nobody writes, and a name for the sandbox's one user. */
+  readonly image?: { readonly rootfs: string; readonly user: string };
   /** PEM of the session's certificate authority, added to the host's bundle. */
   readonly caPem: string;
   /** Seen read-only below /opt/glovebox/home; relative path to text. */

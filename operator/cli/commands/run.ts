@@ -11,7 +11,7 @@ const isUnfit = (error: unknown): boolean =>
 /** `glovebox run`: everything that is not needed before the control plane was asked is loaded after it. */
 export async function run(command: readonly string[], options: RunOptions): Promise<number> {
   const { stdin, stdout, stderr } = process;
-  if (command.length === 0 && options.preset === undefined)
+  if (command.length === 0 && options.preset === undefined && options.image === undefined)
     throw new GloveboxError('GB_USAGE', {
       detail: 'there is no command to run',
       hint: 'Write it after --, such as: glovebox run -- npm test; or name a preset.',
@@ -29,7 +29,15 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   );
   const connection = connect();
   const { client } = connection;
-  const create = async (): Promise<SessionView> => await client.call('createSession', { body: request });
+  const image = options.image;
+  let pulled: { image?: string } = {};
+  const create = async (): Promise<SessionView> => {
+    if (image !== undefined && pulled.image === undefined) {
+      const { pullImage } = await import('../run/pull-image.ts');
+      pulled = { image: await pullImage(client, image) };
+    }
+    return await client.call('createSession', { body: { ...request, ...pulled } });
+  };
   const session = await withDaemon(connection, create).catch(async (error: unknown) => {
     if (!stderr.isTTY || !isUnfit(error)) throw error;
     const { explainUnfitHost } = await import('../run/unfit-host.ts');

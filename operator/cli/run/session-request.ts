@@ -7,6 +7,7 @@ import { agentEnvironment } from './environment.ts';
 export interface RunOptions {
   readonly policy?: string;
   readonly preset?: string;
+  readonly image?: string;
   readonly tier?: string;
   readonly ttl?: string;
   readonly interactive?: boolean;

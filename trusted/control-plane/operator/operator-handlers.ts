@@ -12,6 +12,8 @@ import type { SecretKeeper } from '../secret-keeper.ts';
 import type { Presets } from '../sessions/presets.ts';
 import type { SessionService } from '../sessions/session-service.ts';
 import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
+import { pullLines } from './pull-lines.ts';
+import type { Images } from '../../images/index.ts';
 import type { EventHub } from './event-hub.ts';
 import { followOutput } from './follow-output.ts';
 import type { OperatorHandlers } from './handlers.ts';
@@ -27,6 +29,7 @@ export interface OperatorParts {
   readonly host: HostFitness;
   readonly changes: WorkspaceChanges;
   readonly presets: Presets;
+  readonly images: Pick<Images, 'pull'>;
   readonly events: EventHub;
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
@@ -71,6 +74,10 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     host: async () => await host.refresh(),
     waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
     createSession: async ({ caller, body }) => await sessions.create(body, caller.user),
+    pullImage: async ({ caller, body }) => {
+      await recorded('image.pull', caller.user, body.reference, null);
+      return { contentType: 'application/x-ndjson', stream: pullLines(parts.images, body.reference) };
+    },
     listSessions: async ({ query }) => await sessions.list(query.all === 'true'),
     sessionUsage: async () => await sessions.usage(),
     getSession: async ({ session, query }) => {

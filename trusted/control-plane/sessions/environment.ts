@@ -10,10 +10,12 @@ export interface EnvironmentInput {
   readonly term: string | null;
   /** Of policy and run, with placeholders in the place of secrets. */
   readonly own: Readonly<Record<string, string>>;
+  /** Of an image; the doors and the home stay Glovebox's. */
+  readonly image?: { readonly env: Readonly<Record<string, string>>; readonly user: string };
 }
 
 /** The whole environment of the agent's command, as `K=V`: nothing of the host's own gets in (R27). */
-export function agentEnvironment({ path, term, own }: EnvironmentInput): string[] {
+export function agentEnvironment({ path, term, own, image }: EnvironmentInput): string[] {
   const doors = {
     HTTPS_PROXY: proxy,
     https_proxy: proxy,
@@ -39,12 +41,14 @@ export function agentEnvironment({ path, term, own }: EnvironmentInput): string[
   const base = {
     PATH: path,
     HOME: agentHome,
-    USER: 'agent',
-    LOGNAME: 'agent',
+    USER: image?.user ?? 'agent',
+    LOGNAME: image?.user ?? 'agent',
     SHELL: '/bin/sh',
     LANG: 'C.UTF-8',
     TMPDIR: '/tmp',
     ...(term === null ? {} : { TERM: term === '' ? 'xterm-256color' : term }),
   };
-  return Object.entries({ ...base, ...doors, ...own }).map(([name, value]) => `${name}=${value}`);
+  return Object.entries({ ...image?.env, ...base, ...doors, ...own }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
 }

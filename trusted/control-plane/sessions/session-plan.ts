@@ -8,6 +8,8 @@ import {
 } from '../../../pure/contracts/index.ts';
 import { compileSession, type CompiledSession } from '../../../pure/compile/index.ts';
 import { parseDuration, parsePolicy } from '../../../pure/policy/index.ts';
+import type { Image, Images } from '../../images/index.ts';
+import { resolveInImage } from './image-command.ts';
 import { resolveCommand, sandboxPath, sandboxWorkspace } from './command.ts';
 import { agentEnvironment, mcpUrl } from './environment.ts';
 import { readAuthorities } from './authorities.ts';
@@ -22,6 +24,7 @@ export interface SessionPlan {
   readonly preset: string | null;
   readonly workspace: string;
   readonly toolFolders: readonly string[];
+  readonly image: { readonly digest: string; readonly rootfs: string; readonly user: string } | null;
   readonly tier: TierName;
   readonly ttlSeconds: number;
   readonly argv: readonly string[];
@@ -37,6 +40,7 @@ export interface PlanPlaces {
   readonly home: string;
   readonly state: string;
   readonly presets: Presets;
+  readonly images: Pick<Images, 'find'>;
   readonly placeholder: (secret: string) => string;
 }
 
@@ -51,9 +55,14 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     resolveToolFolders(document.toolFolders, places),
     readAuthorities(document),
   ]);
-  const words = wordsOf(request, preset);
+  const image = await imageOf(request, places);
+  const given = wordsOf(request, preset);
+  const words = given.length === 0 && image !== null ? image.settings.command : given;
   const seen = { workspace, toolFolders, path: request.path };
-  const [program, path] = await Promise.all([resolveCommand(words[0] ?? '', seen), sandboxPath(seen)]);
+  const [program, path] =
+    image === null
+      ? await Promise.all([resolveCommand(words[0] ?? '', seen), sandboxPath(seen)])
+      : resolveInImage(words[0] ?? '', image);
   const ttlSeconds = request.ttlSeconds ?? parseDuration(document.ttl) ?? 0;
   if (ttlSeconds < 1 || ttlSeconds * 1000 > limits.sessionLifetime.value) {
     throw new GloveboxError('GB_INPUT_INVALID', {
@@ -74,16 +83,33 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     preset: preset?.name ?? null,
     workspace,
     toolFolders,
+    image: image === null ? null : { digest: image.digest, rootfs: image.rootfs, user: image.settings.user },
     tier: (request.tier ?? document.tier) as TierName,
     ttlSeconds,
     argv: withHomeFiles([program, ...words.slice(1)], preset),
-    env: agentEnvironment({ path, term: request.terminal?.term ?? null, own: compiled.env }),
-    cwd: sandboxWorkspace,
+    env: agentEnvironment({
+      path,
+      term: request.terminal?.term ?? null,
+      own: compiled.env,
+      ...(image === null ? {} : { image: image.settings }),
+    }),
+    // An image's own command starts where the image says; a person's is about their project.
+    cwd: given.length === 0 ? (image?.settings.workingFolder ?? sandboxWorkspace) : sandboxWorkspace,
     homeFiles: Object.fromEntries(
       Object.entries(preset?.homeFiles ?? {}).map(([name, text]) => [name, fill(text)]),
     ),
     neededSecrets: neededSecrets(request, preset, compiled.secrets),
   };
+}
+
+async function imageOf(request: CreateSessionRequest, places: PlanPlaces): Promise<Image | null> {
+  if (request.image === undefined) return null;
+  const found = await places.images.find(request.image);
+  if (found !== undefined) return found;
+  throw new GloveboxError('GB_NOT_FOUND', {
+    what: `image ${request.image}`,
+    detail: 'it was not fetched yet',
+  });
 }
 
 /** A preset's own, and those that the person named: a placeholder that nothing will ever replace is no use to anybody. */

@@ -137,7 +137,7 @@ export class SessionRun {
         operation: 'session.start',
         decision: 'allow',
         rule: 'operator',
-        detail: `preset ${this.record.preset ?? 'none'}, tier ${this.record.tier}, workspace ${this.record.workspaceMode}`,
+        detail: `preset ${this.record.preset ?? 'none'}, tier ${this.record.tier}, workspace ${this.record.workspaceMode}${order.image === undefined ? '' : `, image ${order.image.digest}`}`,
       }),
     ];
     const said = await Promise.allSettled(words);

@@ -142,6 +142,7 @@ export class SessionService {
         },
         tier: plan.tier,
         toolFolders: plan.toolFolders,
+        ...(plan.image === null ? {} : { image: plan.image }),
         caPem: sidecar.caPem,
         homeFiles: plan.homeFiles,
         // Longer than the session's own limit: that one ends it in order.

@@ -104,6 +104,7 @@ class GvisorDriver implements SandboxDriver {
         fileAccess: workspace?.mode === 'staged' ? 'exclusive' : 'shared',
         joinCgroups: cgroup.join,
         dentries: this.#host.dentries,
+        ...(request.image === undefined ? {} : { image: request.image.rootfs }),
         ...(changes === undefined || workspace === undefined
           ? {}
           : { staged: { project: workspace.folder, changes: changes.folder, hidden: hidden.length > 0 } }),

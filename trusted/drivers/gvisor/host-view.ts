@@ -69,6 +69,26 @@ function writeEtc(folder: string): string {
   return etc;
 }
 
+/**
+ * What of /etc is Glovebox's to say whatever an image says: laid over the image's own. Its user is a name for the one user that there
+ * is. Each place where a system keeps its authorities leads to the session's bundle.
+ */
+export function writeImageEtc(etc: string, user: string): void {
+  for (const name of ['passwd', 'group'])
+    writeFileSync(
+      join(etc, name),
+      (etcFiles[name] ?? '').replace(/^agent:/m, `${user}:`).replace(':agent:', `:${user}:`),
+    );
+  for (const name of ['hosts', 'hostname', 'nsswitch.conf', 'resolv.conf'])
+    writeFileSync(join(etc, name), etcFiles[name] ?? '');
+  mkdirSync(join(etc, 'ssl/certs'), { recursive: true });
+  writeFileSync(join(etc, 'ssl/certs/ca-certificates.crt'), '');
+  for (const [path, target] of Object.entries({ ...certificateLinks, ...imageCertificateLinks })) {
+    mkdirSync(join(etc, path, '..'), { recursive: true });
+    symlinkSync(target, join(etc, path));
+  }
+}
+
 const etcFiles: Readonly<Record<string, string>> = {
   passwd: 'root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:65534:65534:agent:/home/agent:/bin/sh\n',
   group: 'root:x:0:\nagent:x:65534:\n',
@@ -85,6 +105,12 @@ const copiedFiles = [
 const certificateLinks: Readonly<Record<string, string>> = {
   'ssl/cert.pem': 'certs/ca-certificates.crt',
   'pki/tls/certs/ca-bundle.crt': '../../../ssl/certs/ca-certificates.crt',
+};
+
+/** SUSE's place, and the one that Red Hat's links lead to. */
+const imageCertificateLinks: Readonly<Record<string, string>> = {
+  'ssl/ca-bundle.pem': 'certs/ca-certificates.crt',
+  'pki/ca-trust/extracted/pem/tls-ca-bundle.pem': '../../../../ssl/certs/ca-certificates.crt',
 };
 
 const bundles = [

@@ -10,6 +10,8 @@ export interface Launch {
   readonly asRoot: boolean;
   /** `exclusive`: nobody else writes the mounts meanwhile. */
   readonly fileAccess: 'exclusive' | 'shared';
+  /** An unpacked image: the root file system, below the run's own mount points. */
+  readonly image?: string;
   readonly staged?: { readonly project: string; readonly changes: string; readonly hidden: boolean };
   /** `cgroup.procs` files that the sandbox's process joins first. */
   readonly joinCgroups: readonly string[];
@@ -38,12 +40,16 @@ export const launchFailed = 125;
 const script = `
 set -eu
 trap 'exit ${launchFailed}' EXIT
-parent=$1 run=$2 place=$3 project=$4 changes=$5 overlay=$6; shift 6
+parent=$1 run=$2 place=$3 project=$4 changes=$5 overlay=$6 image=$7; shift 7
 [ "$PPID" = "$parent" ]
 while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
 shift
 cd "$run"
-if [ -n "$place" ]; then mount --bind root "$place"; fi
+if [ -n "$image" ]; then
+  exec 9< "$image"
+  mount -t overlay -o ro,lowerdir=root:/proc/self/fd/9,redirect_dir=nofollow,metacopy=off,index=off overlay "$place"
+  exec 9<&-
+elif [ -n "$place" ]; then mount --bind root "$place"; fi
 if [ -n "$overlay" ]; then
   exec 7< "$project" 8< "$changes"
   mount -t overlay -o "$overlay" overlay merged
@@ -73,10 +79,11 @@ export function launch(settings: GvisorSettings, request: Launch): ChildProcess 
       ...[
         String(process.pid),
         run.path,
-        request.asRoot ? rootPlace : '',
+        request.asRoot ? rootPlace : request.image === undefined ? '' : 'root',
         request.staged?.project ?? '',
         request.staged?.changes ?? '',
         overlay,
+        request.image ?? '',
       ],
       ...[...request.joinCgroups, '--', ...confined(settings), settings.runsc],
       ...runscFlags(settings, request),

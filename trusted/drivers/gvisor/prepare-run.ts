@@ -11,7 +11,7 @@ import {
   type SpecWorkspace,
 } from '../../../pure/compile/index.ts';
 import type { SandboxRequest } from '../port.ts';
-import type { HostView } from './host-view.ts';
+import { writeImageEtc, type HostView } from './host-view.ts';
 import { rootPlace } from './launch.ts';
 import { diskShares, type GvisorSettings, type RunFolder } from './settings.ts';
 
@@ -47,12 +47,14 @@ export function makeRunFolder(run: RunFolder, request: SandboxRequest, view: Hos
 function fillRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): void {
   const below = [
     ...['hide', 'merged', 'disk/tmp', 'disk/home', 'empty-folder', 'home', 'runsc'],
-    ...[...insideRoot, ...view.folders, ...request.toolFolders].map((path) => join('root', path)),
+    ...[...insideRoot, ...viewOf(request, view), ...request.toolFolders].map((path) => join('root', path)),
     // Whoever owns them: runsc, which is nobody here, makes no mount point.
     ...request.folders.map(({ name }) => join('root', foldersPath, name)),
   ];
   for (const path of below) mkdirSync(join(run.path, path), { recursive: true, mode: 0o755 });
-  for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
+  if (request.image === undefined)
+    for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
+  else writeImageEtc(join(run.root, 'etc'), request.image.user);
   symlinkSync('../tmp', join(run.root, 'var/tmp'));
   writeFileSync(join(run.root, 'opt/glovebox/init'), '');
   if (homeSeeded(request)) mkdirSync(join(run.root, 'opt/glovebox/home'));
@@ -67,6 +69,10 @@ function fillRunFolder(run: RunFolder, request: SandboxRequest, view: HostView):
     writeFileSync(file, text, { mode: 0o644 });
   }
 }
+
+/** An image brings its own programs, and nothing of the host's is seen beside them. */
+const viewOf = (request: SandboxRequest, view: HostView): readonly string[] =>
+  request.image === undefined ? view.folders : [];
 
 const homeSeeded = (request: SandboxRequest): boolean => Object.keys(request.homeFiles).length > 0;
 
@@ -107,8 +113,8 @@ export function writeSpec(inputs: SpecInputs): void {
     },
     {
       root: inputs.ids.kind === 'root' ? rootPlace : run.root,
-      view: inputs.view.folders,
-      etc: inputs.view.etc,
+      view: viewOf(request, inputs.view),
+      ...(request.image === undefined ? { etc: inputs.view.etc } : {}),
       caBundle: join(run.path, 'ca.crt'),
       init: inputs.settings.init,
       emptyFile: join(run.path, 'empty-file'),

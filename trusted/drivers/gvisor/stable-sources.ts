@@ -20,6 +20,7 @@ export function refuseMovingSources(request: SandboxRequest, running: readonly S
     ...(workspace === undefined ? [] : [workspace.folder]),
     ...request.folders.map(({ source }) => source),
     ...request.toolFolders,
+    ...(request.image === undefined ? [] : [request.image.rootfs]),
   ];
   for (const taken of direct) {
     const below = sources.find((source) => isBelow(taken, source));
@@ -39,6 +40,7 @@ export async function refuseLinks(request: SandboxRequest): Promise<void> {
     ...(workspace === undefined ? [] : [workspace.folder]),
     ...request.folders.map(({ source }) => source),
     ...request.toolFolders,
+    ...(request.image === undefined ? [] : [request.image.rootfs]),
   ];
   for (const source of sources)
     if ((await realpath(source)) !== source)

@@ -1,0 +1,1 @@
+export { Images, type Image, type ImagesOptions, type Progress } from './images.ts';
