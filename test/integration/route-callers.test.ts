@@ -98,6 +98,7 @@ const bodies: {
   secrets: { putSecret: { sealed: 'x' }, readSecret: { secret: 'one', intentSeq: 1 } },
   operator: {
     waive: { name: 'apparmor', waived: true },
+    pullImage: { reference: 'No Image' },
     createSession: { command: ['true'], workspace: '/tmp' },
     updateSandboxPolicy: { text: 'version: 1', file: 'policy.yaml' },
     applyChanges: { sensitive: [] },

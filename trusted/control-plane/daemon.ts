@@ -12,9 +12,8 @@ import { exportAudit, query } from '../audit/index.ts';
 import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
-import { mkdir, realpath } from 'node:fs/promises';
-import { Images } from '../images/index.ts';
-import { readTools, type DaemonPlaces } from './arguments.ts';
+import { imagesOf, type Images } from './images-of.ts';
+import type { DaemonPlaces } from './arguments.ts';
 import { BrowserDoor } from './browser/browser-door.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
@@ -120,7 +119,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     clock,
     (error) => note('an event of an agent was dropped', error),
   );
-  const images = await imagesOf(options);
+  const images = await imagesOf(options.places, programs.imageUnpacker, options.home);
   const control = new ControlChannel({
     sessions: store.sessions,
     sign: async (message) => await ground.signer.signControl(message),
@@ -263,18 +262,6 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   );
   await listenOnSocket(app, socket);
   undo.push(async () => await app.close());
-}
-
-/** Images lie in the cache: what is lost there is fetched again. */
-async function imagesOf({ places, programs, home }: DaemonOptions): Promise<Images> {
-  const folder = `${places.cache}/images`;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  return new Images({
-    folder: await realpath(folder),
-    home,
-    unpacker: programs.imageUnpacker,
-    crane: async () => (await readTools(places.toolsFile)).crane,
-  });
 }
 
 async function consentService(
