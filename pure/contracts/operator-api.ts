@@ -72,7 +72,14 @@ const sessionUse = z.object({
   allowed: z.object({ vcpu: z.number(), memoryBytes: z.number(), diskBytes: z.number() }),
 });
 export type SessionUse = z.infer<typeof sessionUse>;
-import type { ErrorBody } from './errors.ts';
+
+/** What a pull says while it goes on; the last line is the image or the error. */
+export const imageLine = z.union([
+  z.object({ progress: z.string() }),
+  z.object({ digest: z.string() }),
+  z.object({ error: z.custom<ErrorBody['error']>() }),
+]);
+export type ImageLine = z.infer<typeof imageLine>;
 
 const person = { callers: ['operator'], owner: 'none' } as const;
 const personOfSession = { callers: ['operator'], owner: 'operator-session' } as const;
