@@ -1,13 +1,13 @@
 // Builds crane, which only `--image` needs, and notes where it is beside the other tools.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dist } from './paths.mjs';
+import { found } from './paths.mjs';
 import { sayError } from './say.mjs';
 import { buildCrane } from './tools.mjs';
 
 try {
   const crane = await buildCrane();
-  const file = join(dist, 'tools.json');
+  const file = join(found, 'tools.json');
   const temporary = `${file}.${process.pid}.new`;
   writeFileSync(
     temporary,

@@ -5,7 +5,7 @@ import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../../pure/render/index.ts';
 import { OperatorError, type OperatorClient } from '../../client/index.ts';
 import { note } from '../output.ts';
-import { distFolder } from '../places.ts';
+import { distFolder, toolsFile } from '../places.ts';
 
 /** Has the control plane fetch an image where it is not there; its digest. */
 export async function pullImage(client: OperatorClient, reference: string): Promise<string> {
@@ -32,7 +32,7 @@ export async function pullImage(client: OperatorClient, reference: string): Prom
 
 /** crane is built when an image is first asked for: most people never do. */
 function requireCrane(): void {
-  const tools = JSON.parse(readFileSync(join(distFolder(), 'tools.json'), 'utf8')) as { crane?: unknown };
+  const tools = JSON.parse(readFileSync(toolsFile(process.env), 'utf8')) as { crane?: unknown };
   if (typeof tools.crane === 'string' && existsSync(tools.crane)) return;
   const setUp = join(distFolder(), '..', 'tools/setup/crane.mjs');
   const { status } = spawnSync(process.execPath, [setUp], { stdio: ['ignore', 2, 2] });
