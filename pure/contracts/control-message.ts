@@ -50,5 +50,13 @@ export const controlMessage = z.discriminatedUnion('type', [
     type: z.literal('policy'),
     policy: sidecarPolicy,
   }),
+  /** Certificates of its sandbox: their connections end at once (R4). */
+  z.strictObject({
+    session_id: z.string(),
+    seq: z.int().min(1),
+    iat: z.int(),
+    type: z.literal('identity-revoked'),
+    serials: z.array(z.string().max(64)).max(1000),
+  }),
 ]);
 export type ControlMessage = z.infer<typeof controlMessage>;

@@ -855,6 +855,20 @@ export const limits = {
     bounds: 'first pause after a renewal failed; doubles up to 16 times this',
     reached: 'it is tried again until the certificate ends',
   },
+  gatewayConnections: {
+    value: 16,
+    unit: 'count',
+    owner: 'sidecar',
+    bounds: 'open connections to the gateway of one sandbox (it needs one, and one before it for its join)',
+    reached: 'the connection is closed',
+  },
+  gatewayJoin: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'the time of a TLS handshake with a gateway, and of a join after it',
+    reached: 'the connection is closed',
+  },
   linkStart: {
     value: 30_000,
     unit: 'ms',
@@ -1085,6 +1099,13 @@ export const limits = {
     owner: 'control-plane',
     bounds: 'requests of one identity to the workload API',
     reached: 'GB_LIMIT_REACHED',
+  },
+  workloadStreams: {
+    value: 16,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'streams of one connection to a SPIFFE Workload API socket',
+    reached: 'the call waits',
   },
   attachWait: {
     value: 30_000,

@@ -17,6 +17,8 @@ export const sidecarBootstrap = z.strictObject({
   bus: z.strictObject({ host: z.string(), port: z.int() }),
   secretBroker: z.strictObject({ host: z.string(), port: z.int() }),
   bundlePem: z.string(),
+  /** Where its sandbox is to connect to, if the link comes over a network; otherwise `activate` brings it. */
+  gateway: z.strictObject({ host: z.string(), port: z.int() }).optional(),
   /** JWKS of the signer's public keys for consent and control. */
   publicKeys: z.unknown(),
 });
@@ -83,7 +85,7 @@ export type SidecarCommand = z.infer<typeof sidecarCommand>;
 
 export const sidecarReport = z.discriminatedUnion('type', [
   /** Identity, bus and session CA are there; `caPem` goes into the sandbox's trust store. */
-  z.strictObject({ type: z.literal('warm'), caPem: z.string() }),
+  z.strictObject({ type: z.literal('warm'), caPem: z.string(), gatewayPort: z.int().optional() }),
   z.strictObject({ type: z.literal('started'), pid: z.int() }),
   z.strictObject({ type: z.literal('exited'), code: z.int().nullable(), signal: z.int().nullable() }),
   z.strictObject({

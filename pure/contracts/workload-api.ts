@@ -24,6 +24,23 @@ export const workloadRoutes = defineRoutes({
     body: z.strictObject({ csr: z.string().max(8192) }),
     response: svid,
   },
+  /** A sandbox whose link is a network connection joins and renews through its own sidecar, its one peer. */
+  joinSandbox: {
+    method: 'POST',
+    path: '/v1/sessions/:session/sandbox/join',
+    ...ownSession,
+    params: sessionParam,
+    body: z.strictObject({ token: z.string().max(200), csr: z.string().max(8192) }),
+    response: svid,
+  },
+  renewSandbox: {
+    method: 'POST',
+    path: '/v1/sessions/:session/sandbox/renew',
+    ...ownSession,
+    params: sessionParam,
+    body: z.strictObject({ serial: z.string().regex(/^[0-9a-f]{1,64}$/), csr: z.string().max(8192) }),
+    response: svid,
+  },
   getSandboxPolicy: {
     method: 'GET',
     path: '/v1/sessions/:session/policy',

@@ -74,6 +74,8 @@ export class BusWorld {
       join: async ({ body }) => answerOf(await ground.authority.join(body.token, body.csr)),
       renew: async ({ caller, body }) => answerOf(await ground.authority.renew(caller, body.csr)),
       getSandboxPolicy: unused,
+      joinSandbox: unused,
+      renewSandbox: unused,
       getSandboxProviderEnvironment: unused,
       reportPolicyStatus: unused,
       requestConsent: unused,

@@ -7,6 +7,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CompactEncrypt, importJWK } from 'jose';
 import {
+  asSandboxId,
   asSessionId,
   auditSubject,
   eventsSubject,
@@ -18,6 +19,7 @@ import {
   workloadRoutes,
   type AuditRecord,
   type SessionId,
+  type WorkloadCaller,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, publishIntent } from '../../trusted/bus/index.ts';
 import { disconnected, natsServerPath } from '../../trusted/bus/testing.ts';
@@ -26,6 +28,7 @@ import { createLog } from '../../trusted/control-plane/log.ts';
 import { programsBeside } from '../../trusted/control-plane/programs.ts';
 import { SecretKeeper } from '../../trusted/control-plane/secret-keeper.ts';
 import {
+  checkedSvid,
   clientTlsOptions,
   newKeyRequest,
   type SvidMaterial,
@@ -81,6 +84,9 @@ class Plane {
     const api = await ground.serveWorkloads({
       join: async ({ body }) => svidOf(await ground.authority.join(body.token, body.csr)),
       renew: async ({ caller, body }) => svidOf(await ground.authority.renew(caller, body.csr)),
+      joinSandbox: async ({ caller, body }) =>
+        svidOf(await ground.authority.joinSandbox(ownSession(caller), body.token, body.csr)),
+      renewSandbox: unused,
       getSandboxPolicy: async () => ({ generation: 1, document: {} }),
       getSandboxProviderEnvironment: unused,
       reportPolicyStatus: unused,
@@ -94,7 +100,6 @@ class Plane {
       trustDomain,
       authority: ground.authority,
       identity: ground.identity,
-      bundlePem: ground.identity.current().bundlePem,
       workloadApi: { host: api.host, port: api.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       onRefused: () => undefined,
@@ -179,6 +184,12 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+function ownSession(caller: WorkloadCaller): SessionId {
+  const session = sessionOf(caller.identity);
+  if (session === undefined) throw new Error('a caller without a session');
+  return session;
+}
+
 describe('the end of an identity', () => {
   const state = join(folder, 'state');
   let plane: Plane;
@@ -244,6 +255,47 @@ describe('the end of an identity', () => {
     await plane.close();
     plane = await Plane.start(state);
     expect(await join()).toBe('GB_TOKEN_REPLAYED');
+  });
+
+  it('[R2] [R3] a sandbox’s certificate opens no route of the API, nothing of the broker, and no bus', async () => {
+    const [session, sandbox] = [asSessionId(newId()), asSandboxId(newId())];
+    const id = spiffeId(trustDomain, { kind: 'sandbox', session, sandbox });
+    const sidecar = await plane.join(session);
+    const { keyPem, csrPem } = await newKeyRequest();
+    // As in the product: through the session's own sidecar.
+    const api = RouteClient.withIdentity(workloadRoutes, () => plane.api, sidecar, 'control-plane');
+    const token = await plane.ground.authority.createJoinToken(id);
+    const answer = await api.call('joinSandbox', { params: { session }, body: { token, csr: csrPem } });
+    const svid = checkedSvid(keyPem, answer, id);
+    // The client of ours does not even try; one that passes itself off as the sidecar is refused by the server.
+    const dressed = { address: plane.bus, svid, identity: sidecar.current().identity };
+    await expect(openBus(plane, svid)).rejects.toMatchObject({ code: 'GB_INPUT_INVALID' });
+    await expect(BusConnection.connect(dressed)).rejects.toMatchObject({ code: 'GB_BUS_UNAVAILABLE' });
+    const as = (own: SvidMaterial) => ({
+      api: RouteClient.withIdentity(workloadRoutes, () => plane.api, fixed(own), 'control-plane'),
+      broker: RouteClient.withIdentity(
+        secretRoutes,
+        () => plane.secrets.address,
+        fixed(own),
+        'secret-broker',
+      ),
+    });
+    const [mine, control] = [as(svid), as(sidecar.current())];
+    const refused = { code: 'GB_CALLER_REFUSED' };
+    for (const own of [session, victim])
+      await expect(mine.api.call('getSandboxPolicy', { params: { session: own } })).rejects.toMatchObject(
+        refused,
+      );
+    await expect(mine.api.call('renew', { body: { csr: csrPem } })).rejects.toMatchObject(refused);
+    await expect(mine.api.call('join', { body: { token, csr: csrPem } })).rejects.toMatchObject(refused);
+    await expect(
+      mine.broker.call('readSecret', { body: { secret: 'one', intentSeq: 1 } }),
+    ).rejects.toMatchObject(refused);
+    // Control: the sidecar of the same session.
+    await control.api.call('getSandboxPolicy', { params: { session } });
+    await (await openBus(plane, sidecar.current())).close();
+    for (const client of [api, mine.api, mine.broker, control.api, control.broker]) client.close();
+    sidecar.close();
   });
 
   it('[R4] a revocation outlives the control plane; who was not revoked gets in again', async () => {
@@ -361,7 +413,7 @@ describe('certificates of a few seconds', () => {
   });
   afterAll(async () => await plane.close());
 
-  it('[R4] over three renewals a sidecar loses no call, to API, bus or broker', async () => {
+  it('[R4] over renewals, while issuing CA and root are replaced, a sidecar loses no call to API, bus or broker', async () => {
     const session = asSessionId(newId());
     const source = await plane.join(session);
     const bus = await BusConnection.connect({
@@ -401,7 +453,21 @@ describe('certificates of a few seconds', () => {
         .publish(eventsSubject(session), 'x')
         .catch((error: unknown) => failures.push(`bus: ${whyOf(error)}`));
     };
-    while (renewals < 3 || Date.now() < until) {
+    // A step of the root's rotation once everybody has renewed after the one before: the control plane and the bus's server do
+    // as often as the sidecar does.
+    const { signer } = plane.ground;
+    const steps: [number, () => Promise<unknown>][] = [
+      [0, async () => await signer.rotateIssuing()],
+      [0, async () => await signer.rotateRoot('announce')],
+      [2, async () => await signer.rotateRoot('activate')],
+      [4, async () => await signer.rotateRoot('retire')],
+    ];
+    while (renewals < 6 || Date.now() < until) {
+      const [due] = steps;
+      if (due !== undefined && renewals >= due[0]) {
+        await due[1]();
+        steps.shift();
+      }
       await callAll();
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -410,6 +476,8 @@ describe('certificates of a few seconds', () => {
       secretLog: [],
     });
     expect(calls).toBeGreaterThan(20);
+    expect(await signer.rootPhase()).toBe('announce');
+    expect(source.current().bundlePem.split('BEGIN CERTIFICATE')).toHaveLength(2);
     source.close();
     api.close();
     broker.close();

@@ -91,6 +91,8 @@ const bodies: {
   workload: {
     join: { token: 'x', csr: 'y' },
     renew: { csr: 'y' },
+    joinSandbox: { token: 'x', csr: 'y' },
+    renewSandbox: { serial: 'a1', csr: 'y' },
     reportPolicyStatus: { generation: 1 },
     requestConsent: consent,
     consumeConsent: { token: 'x' },

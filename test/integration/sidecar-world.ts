@@ -136,6 +136,8 @@ export class SidecarWorld {
             return Promise.resolve({ grantId: newId() });
           },
           getSandboxPolicy: unused,
+          joinSandbox: unused,
+          renewSandbox: unused,
           getSandboxProviderEnvironment: unused,
           reportPolicyStatus: unused,
           secretBindings: unused,

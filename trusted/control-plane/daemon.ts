@@ -38,6 +38,7 @@ import { onlyWhenFit, sandboxesOf } from './sandboxes.ts';
 import { SecretKeeper } from './secret-keeper.ts';
 import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
+import { revokedAtGateways } from './sessions/revoked-at-gateways.ts';
 import { Presets } from './sessions/presets.ts';
 import { SessionService } from './sessions/session-service.ts';
 import type { Launch } from './sidecars/launch.ts';
@@ -126,6 +127,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     publish: async (subject, payload) => await ground.bus.connection.publish(subject, payload),
     clock,
   });
+  ground.authority.onRevoked(revokedAtGateways(store.identity, control, note));
   const consents = await consentService(ground, control, events);
   undo.push(() => consents.close());
   const workloadApi = await ground.serveWorkloads(
@@ -296,7 +298,6 @@ async function startSecrets(
     trustDomain,
     authority: ground.authority,
     identity: ground.identity,
-    bundlePem: ground.identity.current().bundlePem,
     workloadApi: { host: workloadApi.host, port: workloadApi.port },
     bus: { host: ground.bus.host, port: ground.bus.port },
     onRefused: ({ caller, operation, code, detail }) => {
@@ -321,7 +322,6 @@ async function sidecarPool(
   secrets: SecretKeeper,
 ): Promise<SidecarPool> {
   const publicKeys = await ground.signer.publicKeys();
-  const bundlePem = ground.identity.current().bundlePem;
   return new SidecarPool({
     size: limits.warmSidecars.value,
     bundle: options.programs.sidecar,
@@ -338,7 +338,7 @@ async function sidecarPool(
       workloadApi: { host: workloadApi.host, port: workloadApi.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       secretBroker: { ...secrets.address },
-      bundlePem,
+      bundlePem: ground.identity.current().bundlePem,
       publicKeys,
     }),
     ids: randomIds,
@@ -371,7 +371,9 @@ async function startProviders(
       launch: options.launch,
       authority: ground.authority,
       trustDomain,
-      bundlePem: ground.identity.current().bundlePem,
+      get bundlePem() {
+        return ground.identity.current().bundlePem;
+      },
       workloadApi: { host: workloadApi.host, port: workloadApi.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       log: ground.note,

@@ -10,7 +10,6 @@ export interface SecretKeeperOptions {
   readonly trustDomain: TrustDomain;
   readonly authority: IdentityAuthority;
   readonly identity: TlsIdentity;
-  readonly bundlePem: string;
   readonly workloadApi: RouteAddress;
   readonly bus: RouteAddress;
   readonly onRefused: BrokerProcessOptions['onRefused'];
@@ -37,7 +36,7 @@ export class SecretKeeper {
   }
 
   static async start(options: SecretKeeperOptions): Promise<SecretKeeper> {
-    const { trustDomain, authority, folder, bundlePem, workloadApi, bus } = options;
+    const { trustDomain, authority, folder, workloadApi, bus } = options;
     let port = 0;
     const broker = await Supervised.start<BrokerProcess>({
       name: 'the secret broker',
@@ -52,7 +51,8 @@ export class SecretKeeper {
           folder,
           trustDomain,
           joinToken,
-          bundlePem,
+          // Of the moment: while one root takes the other's place it holds both.
+          bundlePem: options.identity.current().bundlePem,
           workloadApi: { ...workloadApi },
           bus: { ...bus },
           port,

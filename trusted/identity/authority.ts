@@ -3,6 +3,7 @@ import {
   GloveboxError,
   identityOf,
   limits,
+  type SessionId,
   type SpiffeId,
   type WorkloadCaller,
 } from '../../pure/contracts/index.ts';
@@ -60,7 +61,33 @@ export class IdentityAuthority {
 
   async join(token: string, csrPem: string): Promise<IssuedIdentity> {
     const { spiffeId, lineage } = await this.#tokens.consume(token);
+    if (identityOf(spiffeId).kind === 'sandbox') throw elsewhere('it is for the gateway of its session');
     return this.#begin(spiffeId, lineage, csrPem, 'workload-api');
+  }
+
+  /** What a sandbox of that session asks of its own sidecar, which is at the other end of its one connection. */
+  async joinSandbox(session: SessionId, token: string, csrPem: string): Promise<IssuedIdentity> {
+    const { spiffeId, lineage } = await this.#tokens.consume(token);
+    const identity = identityOf(spiffeId);
+    if (identity.kind !== 'sandbox' || identity.session !== session) throw elsewhere('it is for another');
+    return this.#begin(spiffeId, lineage, csrPem, 'link');
+  }
+
+  /** The sidecar vouches that the holder of that serial asks, over the link that the serial made. */
+  async renewSandbox(session: SessionId, serial: string, csrPem: string): Promise<IssuedIdentity> {
+    const known = await this.#options.store.findSerial(serial);
+    const identity = known === undefined ? undefined : identityOf(known.spiffeId);
+    if (identity?.kind !== 'sandbox' || identity.session !== session) {
+      throw new GloveboxError('GB_CALLER_MISMATCH', {
+        named: `the certificate ${serial}`,
+        caller: `the sidecar of session ${session}`,
+      });
+    }
+    const { id } = identity;
+    const { answer } = await this.#renewals.renew({ id, serial }, 'link', () =>
+      this.#issue(id, csrPem, 'link'),
+    );
+    return answer;
   }
 
   /**
@@ -71,13 +98,22 @@ export class IdentityAuthority {
     return this.#begin(spiffeId, randomUUID(), csrPem, 'in-process');
   }
 
+  /** Once for each serial as everywhere, so that a revoked one ends. */
+  async renewOwn(id: SpiffeId, serial: string, csrPem: string): Promise<IssuedIdentity> {
+    const issue = async (): Promise<Issued> => await this.#issue(id, csrPem, 'in-process');
+    return (await this.#renewals.renew({ id, serial }, 'in-process', issue)).answer;
+  }
+
   async renew(
     caller: WorkloadCaller,
     csrPem: string,
     channel: AttestationChannel = 'workload-api',
   ): Promise<IssuedIdentity> {
     const { id } = caller.identity;
-    const { answer } = await this.#renewals.renew(caller, channel, () => this.#issue(id, csrPem, channel));
+    const { serial } = caller;
+    const { answer } = await this.#renewals.renew({ id, serial }, channel, () =>
+      this.#issue(id, csrPem, channel),
+    );
     return answer;
   }
 
@@ -133,3 +169,5 @@ export class IdentityAuthority {
     return { serial, spiffeId, channel, notAfter: notAfter.getTime(), answer };
   }
 }
+
+const elsewhere = (detail: string): GloveboxError => new GloveboxError('GB_TOKEN_INVALID', { detail });

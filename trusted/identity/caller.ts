@@ -46,8 +46,9 @@ export function peerCaller(socket: TLSSocket, rule: PeerRule): WorkloadCaller | 
   return peer.value;
 }
 
-// The one cast by which a workload becomes a Caller; `facts` are of a certificate that was verified just above.
-const workloadCaller = (facts: SvidFacts): WorkloadCaller =>
+// The one cast by which a workload becomes a Caller; `facts` are of a certificate whose holder was proven just before
+// (above, by TLS; in continuity.ts, over a connection's exporter). It does not leave this room.
+export const workloadCaller = (facts: SvidFacts): WorkloadCaller =>
   Object.freeze({
     kind: 'workload',
     identity: facts.identity,

@@ -8,17 +8,19 @@ export { peerCaller, peerIdentity, type PeerRule } from './caller.ts';
 export { readSvid, type PeerRole, type SvidFacts } from './certificate.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { ConnectionRegistry, endWithCertificate } from './connections.ts';
+export { renewalStatement, renewedPeer } from './continuity.ts';
 export { JoinTokens, type Joined } from './join-tokens.ts';
 export { newKeyRequest, type KeyRequest } from './key-request.ts';
 export { MemoryIdentityStore } from './memory-store.ts';
-export type {
-  AttestationChannel,
-  IdentityStore,
-  IssuedSerial,
-  JoinBinding,
-  JoinUse,
-  Lineage,
-  RenewalOutcome,
+export {
+  attestationChannels,
+  type AttestationChannel,
+  type IdentityStore,
+  type IssuedSerial,
+  type JoinBinding,
+  type JoinUse,
+  type Lineage,
+  type RenewalOutcome,
 } from './port.ts';
 export { Renewals, type RevokedListener } from './renewals.ts';
 export { checkedSvid, type SvidAnswer, type SvidMaterial } from './svid.ts';

@@ -2,9 +2,10 @@ import type { SpiffeId } from '../../pure/contracts/index.ts';
 
 /**
  * How an identity was first attested, and over what it may be renewed: `workload-api` is the mutual-TLS renewal of one
- * that joined by token, `in-process` the control plane's own parts.
+ * that joined by token, `in-process` the control plane's own parts, `link` a sandbox's by the sidecar at the end of its link.
  */
-export type AttestationChannel = 'workload-api' | 'in-process';
+export const attestationChannels = ['workload-api', 'in-process', 'link'] as const;
+export type AttestationChannel = (typeof attestationChannels)[number];
 
 export interface JoinBinding {
   readonly spiffeId: SpiffeId;

@@ -1,7 +1,13 @@
-import { GloveboxError, type SpiffeId, type WorkloadCaller } from '../../pure/contracts/index.ts';
+import { GloveboxError, type SpiffeId } from '../../pure/contracts/index.ts';
 import type { AttestationChannel, IdentityStore, IssuedSerial } from './port.ts';
 
 export type RevokedListener = (serials: readonly string[]) => void;
+
+/** Who asks, by a certificate that was verified. */
+export interface Holder {
+  readonly id: SpiffeId;
+  readonly serial: string;
+}
 
 /**
  * A serial renews once, over the channel that its lineage was attested on [R4]. The second try is either a thief's or
@@ -23,12 +29,12 @@ export class Renewals {
    * race both issue, one is recorded, and the other ends the lineage).
    */
   async renew<T extends IssuedSerial>(
-    caller: WorkloadCaller,
+    holder: Holder,
     channel: AttestationChannel,
     issue: () => Promise<T>,
   ): Promise<T> {
-    const { id } = caller.identity;
-    const known = await this.#store.findSerial(caller.serial);
+    const { id, serial } = holder;
+    const known = await this.#store.findSerial(serial);
     if (known?.spiffeId !== id) throw revoked(id, 'its certificate is not one that can be renewed');
     if (known.channel !== channel) {
       await this.#revoke(known.lineage);
@@ -39,7 +45,7 @@ export class Renewals {
       throw revoked(id, known.revoked ? 'its lineage is revoked' : secondTry);
     }
     const next = await issue();
-    const outcome = await this.#store.renewSerial(caller.serial, next, this.#now());
+    const outcome = await this.#store.renewSerial(serial, next, this.#now());
     switch (outcome.state) {
       case 'renewed':
         return next;

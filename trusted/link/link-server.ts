@@ -6,6 +6,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { limits, untrusted } from '../../pure/contracts/index.ts';
 import { everySecond, Heartbeat, type Ticker } from './heartbeat.ts';
 import { Lines } from './lines.ts';
@@ -15,6 +16,7 @@ import {
   type LinkCommand,
   type LinkEvent,
   type LinkPath,
+  type RenewalEvent,
   type StdioName,
 } from './messages.ts';
 import { endConnection } from './reset.ts';
@@ -27,13 +29,20 @@ export interface LinkEnd {
 }
 
 export interface LinkHandlers {
-  event(event: Exclude<LinkEvent, { type: 'heartbeat' }>): void;
+  event(event: Exclude<LinkEvent, { type: 'heartbeat' } | RenewalEvent>): void;
   /** One accepted connection inside the sandbox. False: there is no such tunnel. */
   tunnel(name: string, connection: Duplex): boolean;
   /** What a started process reads (`stdin`: written to), writes (`stdout`, `stderr`: read from) or both (`terminal`). */
   stdio(id: string, name: StdioName, stream: Duplex): boolean;
   /** Once, last. */
   ended(end: LinkEnd): void;
+}
+
+/** What keeps a link's certificate renewed, where it has one. */
+export interface LinkRenewal {
+  begin(send: (command: LinkCommand) => void): void;
+  /** False: nobody asked for that. */
+  heard(event: RenewalEvent): boolean;
 }
 
 /**
@@ -46,14 +55,20 @@ export class LinkServer {
   readonly #server: Http2Server;
   readonly #heartbeat: Heartbeat;
   readonly #stdio = new Set<string>();
+  readonly #renewal: LinkRenewal | undefined;
   #session: ServerHttp2Session | undefined;
   #control: ServerHttp2Stream | undefined;
   #waiting: LinkCommand[] = [];
   #ended = false;
 
-  constructor(socket: Duplex, handlers: LinkHandlers, options: { readonly ticker?: Ticker } = {}) {
+  constructor(
+    socket: Duplex,
+    handlers: LinkHandlers,
+    options: { readonly ticker?: Ticker; readonly renewal?: LinkRenewal | undefined } = {},
+  ) {
     this.#handlers = handlers;
     this.#socket = socket;
+    this.#renewal = options.renewal;
     this.#server = createServer({
       maxSessionMemory: 64,
       maxHeaderListPairs: 32,
@@ -74,8 +89,13 @@ export class LinkServer {
     socket.once('close', () => this.#end({ reason: 'closed', detail: 'the connection is closed' }));
     socket.on('error', (error) => this.#end({ reason: 'closed', detail: codeOf(error) }));
     // Not before: whoever held this end until now would have swallowed the first bytes of the other's.
-    this.#server.emit('connection', socket);
-    socket.write('G');
+    if (socket instanceof TLSSocket) {
+      // Node 20 aborts where HTTP/2 and JavaScript write to one TLS connection at the same time.
+      socket.write(Buffer.from('G'), () => void this.#server.emit('connection', socket));
+    } else {
+      this.#server.emit('connection', socket);
+      socket.write('G');
+    }
   }
 
   /** Commands given before init has opened its control stream wait for it. */
@@ -149,6 +169,7 @@ export class LinkServer {
     stream.once('end', () => this.#end({ reason: 'closed', detail: 'the control stream has ended' }));
     stream.respond({ ':status': 200 });
     for (const command of this.#waiting.splice(0)) this.send(command);
+    this.#renewal?.begin((command) => this.send(command));
   }
 
   #line(line: string): void {
@@ -156,7 +177,11 @@ export class LinkServer {
     const parsed = linkEvent.safeParse(parseJson(line));
     if (!parsed.success) return this.#violation('an event of init is not valid');
     this.#heartbeat.heard(limits.heartbeatMissed.value / 1000);
-    if (parsed.data.type !== 'heartbeat') this.#handlers.event(parsed.data);
+    const { data: event } = parsed;
+    if (event.type === 'renewal' || event.type === 'proof') {
+      // An inherited link has no certificate, and nobody renews what was not asked for.
+      if (this.#renewal?.heard(event) !== true) this.#violation('a renewal that nobody asked for');
+    } else if (event.type !== 'heartbeat') this.#handlers.event(event);
   }
 
   #violation(detail: string): void {

@@ -21,8 +21,12 @@ export const linkEvent = z.discriminatedUnion('type', [
     message: z.string().max(2048),
   }),
   z.strictObject({ type: z.literal('heartbeat') }),
+  /** Of a sandbox with a certificate of its own: DER, and a signature over this connection's exporter. */
+  z.strictObject({ type: z.literal('renewal'), csr: z.base64().max(4096), token: z.string().max(200) }),
+  z.strictObject({ type: z.literal('proof'), signature: z.base64().max(200) }),
 ]);
 export type LinkEvent = z.infer<typeof linkEvent>;
+export type RenewalEvent = Extract<LinkEvent, { type: 'renewal' | 'proof' }>;
 
 export interface WindowSize {
   readonly rows: number;
@@ -46,6 +50,8 @@ export type LinkCommand =
     }
   | { readonly type: 'signal'; readonly id: string; readonly signal: number }
   | ({ readonly type: 'resize'; readonly id: string } & WindowSize)
+  /** `null`: it is time for a new key; else the certificate of that key, leaf first, base64 of DER: to be proven. */
+  | { readonly type: 'renew'; readonly chain: readonly string[] | null }
   | { readonly type: 'stop' };
 
 export const stdioNames = ['stdin', 'stdout', 'stderr', 'terminal'] as const;

@@ -7,7 +7,13 @@ import {
   type SidecarExec,
   type SidecarPolicy,
 } from '../../pure/contracts/index.ts';
-import { LinkServer, type LinkEnd, type LinkEvent } from '../link/index.ts';
+import {
+  LinkServer,
+  type LinkEnd,
+  type LinkEvent,
+  type LinkHandlers,
+  type LinkRenewal,
+} from '../link/index.ts';
 import { AgentApi } from './agent/agent-api.ts';
 import { AgentServer } from './agent/agent-server.ts';
 import { linkCaller } from './agent/caller.ts';
@@ -28,6 +34,8 @@ export interface LiveSessionOptions {
   readonly warm: Warm;
   readonly activate: SidecarActivate;
   readonly socket: Duplex;
+  /** Of a link that comes over a network. */
+  readonly renewal?: LinkRenewal;
   readonly report: Report;
   readonly runtime: Runtime;
   readonly onError: (error: unknown) => void;
@@ -126,13 +134,14 @@ export class LiveSession {
       delay: (ms) => runtime.delay(ms),
     });
     warm.heed((message) => this.#heed(message));
-    this.#link = new LinkServer(options.socket, {
+    const handlers: LinkHandlers = {
       event: (event) => this.#event(event),
       tunnel: (name, connection) => this.#tunnel(name, connection),
       stdio: (id, name, stream) =>
         id === 'main' ? this.#started && this.#stdio.wire(name, stream) : this.#execs.wire(id, name, stream),
       ended: (end) => this.#linkEnded(end),
-    });
+    };
+    this.#link = new LinkServer(options.socket, handlers, { renewal: options.renewal });
     // Both at once: init does one after the other, and refuses the second when it cannot do the first.
     this.#link.send({ type: 'configure', listen });
     this.#start().catch(onError);
@@ -183,6 +192,8 @@ export class LiveSession {
         return this.#turns.close(message.turn_id);
       case 'consent':
         return this.#permissions.heed(message);
+      case 'identity-revoked':
+        return this.#options.warm.revoke(message.serials);
       case 'grant-revoked':
         return this.#grants.revoke(message.grant_id);
       case 'provider-gone':
@@ -219,7 +230,7 @@ export class LiveSession {
     return true;
   }
 
-  #event(event: LinkEvent): void {
+  #event(event: Exclude<LinkEvent, { type: 'renewal' | 'proof' }>): void {
     const { report, onError } = this.#options;
     switch (event.type) {
       case 'hello':

@@ -7,6 +7,7 @@ import {
   type SidecarActivate,
   type SidecarBootstrap,
 } from '../../pure/contracts/index.ts';
+import type { LinkRenewal } from '../link/index.ts';
 import { LiveSession } from './live-session.ts';
 import type { Report } from './report.ts';
 import type { Runtime } from './runtime.ts';
@@ -24,6 +25,7 @@ type State =
   | { readonly name: 'new' }
   | { readonly name: 'warming' }
   | { readonly name: 'warm'; readonly warm: Warm }
+  | { readonly name: 'awaiting'; readonly warm: Warm }
   | { readonly name: 'live'; readonly warm: Warm; readonly live: LiveSession }
   | { readonly name: 'over' };
 
@@ -75,23 +77,35 @@ export class Sidecar {
       (warm) => {
         if (this.#state.name !== 'warming') return void warm.close();
         this.#state = { name: 'warm', warm };
-        report({ type: 'warm', caPem: warm.authority.certificatePem });
+        const caPem = warm.authority.certificatePem;
+        report({ type: 'warm', caPem, ...(warm.gateway === null ? {} : { gatewayPort: warm.gateway.port }) });
       },
       (error: unknown) => this.failed(error),
     );
   }
 
   #activate(activate: SidecarActivate, socket: Duplex | undefined): void {
-    if (this.#state.name !== 'warm' || socket === undefined)
-      return this.#die('an activation without a link or out of turn');
+    if (this.#state.name !== 'warm') return this.#die('an activation out of turn');
     const { warm } = this.#state;
+    if (socket !== undefined && warm.gateway === null) return this.#live(warm, activate, { socket });
+    if (socket !== undefined || warm.gateway === null) return this.#die('an activation without a link');
+    this.#state = { name: 'awaiting', warm };
+    const late = this.#options.runtime.delay(limits.linkStart.value);
+    Promise.race([warm.gateway.linked, late]).then(
+      (link) => {
+        if (this.#state.name !== 'awaiting') return;
+        if (link === undefined) this.#die('the sandbox did not come');
+        else this.#live(warm, activate, link);
+      },
+      (error: unknown) => this.failed(error),
+    );
+  }
+
+  #live(warm: Warm, activate: SidecarActivate, link: { socket: Duplex; renewal?: LinkRenewal }): void {
     const { report, runtime } = this.#options;
     const onError = (error: unknown): void => this.failed(error);
-    this.#state = {
-      name: 'live',
-      warm,
-      live: new LiveSession({ warm, activate, socket, report, runtime, onError }),
-    };
+    const live = new LiveSession({ warm, activate, ...link, report, runtime, onError });
+    this.#state = { name: 'live', warm, live };
   }
 
   /** The client went away while its connection was on the way here. */

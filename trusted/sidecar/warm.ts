@@ -21,6 +21,8 @@ import {
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, isUndelivered, publishIntent } from '../bus/index.ts';
+import { ConnectionRegistry, systemClock, type SvidSource } from '../identity/index.ts';
+import { LinkGateway } from '../link-gateway/index.ts';
 import { TokenVerifier } from '../tokens/index.ts';
 import { joinWorkload, RouteClient } from '../workload-http/index.ts';
 import { ControlInbox } from './control-inbox.ts';
@@ -55,6 +57,10 @@ export interface Warm {
   readonly consumeConsent: (token: string) => Promise<string>;
   readonly reportPolicyStatus: (generation: number) => Promise<void>;
   readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
+  /** Where the sandbox's link comes in, if over a network. */
+  readonly gateway: LinkGateway | null;
+  /** Ends the link's connections of these certificates. */
+  readonly revoke: (serials: readonly string[]) => void;
   /** Where verified words of the control plane go, from the first one on. */
   heed(handle: (message: ControlMessage) => void): void;
   close(): Promise<void>;
@@ -114,9 +120,13 @@ export async function warmUp(
       (await bus.request(providerSubject(domain, operation, session), payload)).data,
     undelivered: isUndelivered,
   });
+  const connections = new ConnectionRegistry(systemClock);
+  const gateway = await openGateway(bootstrap, identity, connections, controlPlane, runtime);
   return {
     session,
     sandbox,
+    gateway,
+    revoke: (serials) => connections.revoke(serials),
     self,
     trustDomain,
     authority,
@@ -144,12 +154,41 @@ export async function warmUp(
       for (const message of early.splice(0)) next(message);
     },
     async close() {
+      gateway?.close();
       identity.close();
       controlPlane.close();
       broker.close();
       await bus.abort();
     },
   };
+}
+
+async function openGateway(
+  { gateway, sessionId, sandboxId }: SidecarBootstrap,
+  identity: SvidSource,
+  connections: ConnectionRegistry,
+  controlPlane: RouteClient<typeof workloadRoutes>,
+  runtime: Runtime,
+): Promise<LinkGateway | null> {
+  if (gateway === undefined) return null;
+  const { trustDomain } = identity.current().identity;
+  const session = asSessionId(sessionId);
+  const params = { session };
+  return await LinkGateway.listen({
+    ...gateway,
+    identity,
+    trustDomain,
+    sandbox: spiffeId(trustDomain, { kind: 'sandbox', session, sandbox: asSandboxId(sandboxId) }),
+    connections,
+    clock: systemClock,
+    relay: {
+      join: async (token, csr) =>
+        (await controlPlane.call('joinSandbox', { params, body: { token, csr } })).chainPem,
+      renew: async (serial, csr) =>
+        (await controlPlane.call('renewSandbox', { params, body: { serial, csr } })).chainPem,
+    },
+    onRefused: (why) => runtime.log(`the gateway refused: ${why}`),
+  });
 }
 
 function publicKeysOf(bootstrap: SidecarBootstrap): JSONWebKeySet {

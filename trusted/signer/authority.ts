@@ -8,7 +8,9 @@ import {
   type SpiffeId,
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
-import { algorithm, newSerial, openCa, permittedDnsNames, type CaKey } from './ca-keys.ts';
+import { algorithm, newSerial, permittedDnsNames } from './ca-keys.ts';
+import { CaKeys, type RootPhase } from './ca-rotation.ts';
+import type { RootStep } from './protocol.ts';
 import { publicKeyOf } from './csr.ts';
 import type { KeysFolder } from './keys-folder.ts';
 
@@ -30,17 +32,15 @@ export interface IssuedSvid {
   readonly notAfter: Date;
 }
 
-/** Root and issuing CA of one trust domain. `bundlePem` is what others trust: the root alone. */
+/** Root and issuing CA of one trust domain. */
 export class CertificateAuthority {
   readonly trustDomain: TrustDomain;
-  readonly bundlePem: string;
-  readonly #issuing: CaKey;
+  readonly #keys: CaKeys;
   readonly #now: () => number;
 
-  private constructor(trustDomain: TrustDomain, bundlePem: string, issuing: CaKey, now: () => number) {
+  private constructor(trustDomain: TrustDomain, keys: CaKeys, now: () => number) {
     this.trustDomain = trustDomain;
-    this.bundlePem = bundlePem;
-    this.#issuing = issuing;
+    this.#keys = keys;
     this.#now = now;
   }
 
@@ -49,8 +49,26 @@ export class CertificateAuthority {
     trustDomain: TrustDomain,
     now: () => number,
   ): Promise<CertificateAuthority> {
-    const { rootPem, issuing } = await openCa(folder, trustDomain, now);
-    return new CertificateAuthority(trustDomain, `${rootPem}\n`, issuing, now);
+    return new CertificateAuthority(trustDomain, await CaKeys.open(folder, trustDomain, now), now);
+  }
+
+  /** What others trust: the root alone, or two of them while one takes the other's place. */
+  get bundlePem(): string {
+    return this.#keys.bundlePem;
+  }
+
+  async rotateIssuing(): Promise<void> {
+    await this.#keys.rotateIssuing();
+  }
+
+  /** The step that comes after it. */
+  async rotateRoot(step: RootStep): Promise<RootPhase> {
+    await this.#keys.rotateRoot(step);
+    return this.#keys.phase;
+  }
+
+  get rootPhase(): RootPhase {
+    return this.#keys.phase;
   }
 
   /** Nothing of the request's CSR but the public key gets into the certificate. */
@@ -66,7 +84,7 @@ export class CertificateAuthority {
     const backdated = Math.min(limits.certificateBackdate.value / second, Math.floor(ttl / 10));
     const notBefore = new Date((Math.floor(this.#now() / second) - backdated) * second);
     const notAfter = new Date(notBefore.getTime() + ttl * second);
-    const { certificate: issuer, key } = this.#issuing;
+    const { certificate: issuer, key } = this.#keys.issuing;
     if (notAfter > issuer.notAfter)
       throw damaged('the issuing certificate ends too soon: restart the signer');
     const serial = newSerial();

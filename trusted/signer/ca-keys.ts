@@ -14,25 +14,36 @@ export interface CaKey {
   readonly key: webcrypto.CryptoKey;
 }
 
-/** The CA of the keys folder, made on the first start; each file is whole or absent, so a crash is started over. */
-export async function openCa(
-  folder: KeysFolder,
-  trustDomain: TrustDomain,
-  now: () => number,
-): Promise<{ readonly rootPem: string; readonly issuing: CaKey }> {
-  const root = await openRoot(folder, trustDomain, now);
-  const issuing = await openIssuing(folder, trustDomain, root, now);
-  return { rootPem: root.certificatePem, issuing };
-}
-
-interface Root {
+export interface Root {
   readonly certificatePem: string;
+  /** As it is in its file. */
+  readonly stored: string;
   /** Asked for only when an issuing CA has to be signed: without its passphrase the root is offline. */
   readonly unlock: () => Promise<CaKey>;
 }
 
-async function openRoot(folder: KeysFolder, trustDomain: TrustDomain, now: () => number): Promise<Root> {
-  const stored = folder.read('root.pem') ?? (await createRoot(folder, trustDomain, now));
+export const rootFiles = {
+  current: 'root.pem',
+  next: 'root-next.pem',
+  previous: 'root-previous.pem',
+} as const;
+
+export async function openRoot(
+  folder: KeysFolder,
+  trustDomain: TrustDomain,
+  now: () => number,
+): Promise<Root> {
+  const stored = folder.read(rootFiles.current) ?? (await createRoot(folder, trustDomain, now));
+  return rootOf(stored, folder, trustDomain);
+}
+
+/** The root that is announced and does not sign yet, if there is one. */
+export function openNextRoot(folder: KeysFolder, trustDomain: TrustDomain): Root | undefined {
+  const stored = folder.read(rootFiles.next);
+  return stored === undefined ? undefined : rootOf(stored, folder, trustDomain);
+}
+
+function rootOf(stored: string, folder: KeysFolder, trustDomain: TrustDomain): Root {
   const certificatePem = block(stored, 'CERTIFICATE');
   const certificate = new x509.X509Certificate(certificatePem);
   if (!certificate.subjectName.getField('CN').includes(caName(trustDomain, 'root'))) {
@@ -44,10 +55,15 @@ async function openRoot(folder: KeysFolder, trustDomain: TrustDomain, now: () =>
       throw damaged('the root is offline: put root.passphrase back to renew the CA');
     return { certificate, key: await importKey(block(stored, 'ENCRYPTED PRIVATE KEY'), passphrase) };
   };
-  return { certificatePem, unlock };
+  return { certificatePem, stored, unlock };
 }
 
-async function createRoot(folder: KeysFolder, trustDomain: TrustDomain, now: () => number): Promise<string> {
+export async function createRoot(
+  folder: KeysFolder,
+  trustDomain: TrustDomain,
+  now: () => number,
+  file: string = rootFiles.current,
+): Promise<string> {
   // The passphrase first: a crash between the two leaves a passphrase that the next start uses, never a locked root.
   let passphrase = folder.read('root.passphrase')?.trim();
   if (passphrase === undefined) {
@@ -70,39 +86,35 @@ async function createRoot(folder: KeysFolder, trustDomain: TrustDomain, now: () 
     ],
   });
   const stored = `${certificate.toString('pem')}\n${await exportKey(keys.privateKey, passphrase)}`;
-  folder.write('root.pem', stored);
+  folder.write(file, stored);
   return stored;
 }
 
-async function openIssuing(
+/** The kept issuing CA, while it has more than a third of its life left; which of the roots signed it is in its chain. */
+export async function openIssuing(
   folder: KeysFolder,
-  trustDomain: TrustDomain,
-  root: Root,
+  roots: readonly Root[],
   now: () => number,
-): Promise<CaKey> {
+): Promise<CaKey | undefined> {
   const stored = folder.read('issuing.pem');
-  if (stored !== undefined) {
-    const certificate = new x509.X509Certificate(block(stored, 'CERTIFICATE'));
-    const keyPem = block(stored, 'PRIVATE KEY');
-    checkChain(certificate, keyPem, root);
-    if (certificate.notAfter.getTime() - now() > limits.issuingLifetime.value / 3) {
-      return { certificate, key: await importKey(keyPem) };
-    }
-  }
-  return createIssuing(folder, trustDomain, await root.unlock(), now);
+  if (stored === undefined) return undefined;
+  const certificate = new x509.X509Certificate(block(stored, 'CERTIFICATE'));
+  const keyPem = block(stored, 'PRIVATE KEY');
+  if (!roots.some((root) => isSignedBy(certificate, root)))
+    throw damaged('the issuing certificate is not signed by the root beside it');
+  if (!new X509Certificate(certificate.toString('pem')).checkPrivateKey(createPrivateKey(keyPem)))
+    throw damaged('the issuing key is of another certificate');
+  if (certificate.notAfter.getTime() - now() <= limits.issuingLifetime.value / 3) return undefined;
+  return { certificate, key: await importKey(keyPem) };
 }
 
-function checkChain(certificate: x509.X509Certificate, keyPem: string, root: Root): void {
+export function isSignedBy(certificate: x509.X509Certificate, root: Root): boolean {
   const issuing = new X509Certificate(certificate.toString('pem'));
   const anchor = new X509Certificate(root.certificatePem);
-  if (!issuing.checkIssued(anchor) || !issuing.verify(anchor.publicKey)) {
-    throw damaged('the issuing certificate is not signed by the root beside it');
-  }
-  if (!issuing.checkPrivateKey(createPrivateKey(keyPem)))
-    throw damaged('the issuing key is of another certificate');
+  return issuing.checkIssued(anchor) && issuing.verify(anchor.publicKey);
 }
 
-async function createIssuing(
+export async function createIssuing(
   folder: KeysFolder,
   trustDomain: TrustDomain,
   root: CaKey,
@@ -157,7 +169,7 @@ async function importKey(pem: string, passphrase?: string): Promise<webcrypto.Cr
   return webcrypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']);
 }
 
-function block(pem: string, label: string): string {
+export function block(pem: string, label: string): string {
   const found = new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`).exec(pem);
   if (found === null) throw damaged(`a file lacks its ${label}`);
   return found[0];

@@ -11,12 +11,15 @@ import {
 import type { BusAnswer, BusPublicKeys } from '../bus/index.ts';
 import {
   bundleResult,
+  emptyResult,
   busAnswerResult,
   busKeysResult,
   publicKeysResult,
+  rootPhaseResult,
   signerResponse,
   svidResult,
   tokenResult,
+  type RootStep,
   type SignerMethod,
 } from './protocol.ts';
 
@@ -47,6 +50,9 @@ export interface SvidOrder {
 export interface Signer {
   issueSvid(order: SvidOrder): Promise<Svid>;
   bundle(): Promise<string>;
+  rotateIssuing(): Promise<void>;
+  rootPhase(): Promise<RootStep>;
+  rotateRoot(step: RootStep): Promise<RootStep>;
   signConsent(claims: ConsentClaims): Promise<string>;
   signControl(payload: ControlPayload): Promise<string>;
   signCheckpoint(payload: object): Promise<string>;
@@ -125,9 +131,22 @@ export class SignerClient implements Signer {
     return { ...result, notAfter: new Date(result.notAfter) };
   }
 
-  /** PEM of the root: what everyone in the trust domain trusts. */
+  /** PEM of the root, or of two while one takes the other's place: what everyone in the trust domain trusts. */
   async bundle(): Promise<string> {
     return (await this.#ask('bundle', {}, bundleResult)).bundlePem;
+  }
+
+  async rotateIssuing(): Promise<void> {
+    await this.#ask('rotateIssuing', {}, emptyResult);
+  }
+
+  /** The step that a rotation of the root is to take next; `announce` where none is under way. */
+  async rootPhase(): Promise<RootStep> {
+    return (await this.#ask('rootPhase', {}, rootPhaseResult)).next;
+  }
+
+  async rotateRoot(step: RootStep): Promise<RootStep> {
+    return (await this.#ask('rotateRoot', { step }, rootPhaseResult)).next;
   }
 
   async signConsent(claims: ConsentClaims): Promise<string> {

@@ -10,3 +10,4 @@ export {
 } from './client.ts';
 export { purposes, type Purpose } from '../tokens/index.ts';
 export { TokenVerifier, type Verified } from '../tokens/index.ts';
+export { rootSteps, type RootStep } from './protocol.ts';

@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   type Stats,
   unlinkSync,
   writeFileSync,
@@ -52,6 +53,10 @@ export class KeysFolder {
     } finally {
       closeSync(fd);
     }
+  }
+
+  remove(name: string): void {
+    rmSync(join(this.#path, name), { force: true });
   }
 
   /** Whole or not at all, also through a power cut: write, fsync, rename, fsync of the folder. */

@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { errorCatalogue, limits, type ErrorCode } from '../../pure/contracts/index.ts';
 
+/**
+ * The three steps by which one root takes the place of another while everything runs. Between two of them every part has to
+ * have renewed its certificate once, and with it its trust bundle (one certificate lifetime): `announce` puts the next root into
+ * the bundle, `activate` has it sign the issuing CA, `retire` takes the old one out.
+ */
+export const rootSteps = ['announce', 'activate', 'retire'] as const;
+export type RootStep = (typeof rootSteps)[number];
 /** What the control plane may ask over the inherited channel. Anything else is answered with an error. */
 const id = z.int().min(1);
 const none = z.strictObject({});
@@ -28,6 +35,13 @@ export const signerRequest = z.discriminatedUnion('method', [
     }),
   }),
   z.strictObject({ id, method: z.literal('bundle'), params: none }),
+  z.strictObject({ id, method: z.literal('rotateIssuing'), params: none }),
+  z.strictObject({ id, method: z.literal('rootPhase'), params: none }),
+  z.strictObject({
+    id,
+    method: z.literal('rotateRoot'),
+    params: z.strictObject({ step: z.enum(rootSteps) }),
+  }),
   z.strictObject({ id, method: z.literal('publicKeys'), params: none }),
   z.strictObject({ id, method: z.literal('signConsent'), params: z.looseObject({}) }),
   z.strictObject({
@@ -62,6 +76,8 @@ export const signerResponse = z.union([
 export type SignerResponse = z.infer<typeof signerResponse>;
 
 export const svidResult = z.strictObject({ chainPem: z.string(), serial: z.string(), notAfter: z.string() });
+export const emptyResult = z.strictObject({});
+export const rootPhaseResult = z.strictObject({ next: z.enum(rootSteps) });
 export const bundleResult = z.strictObject({ bundlePem: z.string() });
 export const tokenResult = z.strictObject({ token: z.string() });
 const publicJwk = z.looseObject({

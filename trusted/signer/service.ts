@@ -53,6 +53,13 @@ export class SignerService {
       }
       case 'bundle':
         return { bundlePem: authority.bundlePem };
+      case 'rotateIssuing':
+        await authority.rotateIssuing();
+        return {};
+      case 'rootPhase':
+        return { next: authority.rootPhase };
+      case 'rotateRoot':
+        return { next: await authority.rotateRoot(request.params.step) };
       case 'publicKeys':
         return tokens.publicKeys();
       case 'signConsent': {

@@ -1,13 +1,14 @@
 import type { Kysely, Transaction } from 'kysely';
 import { parseIdentity, type SpiffeId } from '../../pure/contracts/index.ts';
-import type {
-  AttestationChannel,
-  IdentityStore,
-  IssuedSerial,
-  JoinBinding,
-  JoinUse,
-  Lineage,
-  RenewalOutcome,
+import {
+  attestationChannels,
+  type AttestationChannel,
+  type IdentityStore,
+  type IssuedSerial,
+  type JoinBinding,
+  type JoinUse,
+  type Lineage,
+  type RenewalOutcome,
 } from '../identity/index.ts';
 import type { Tables } from './tables.ts';
 
@@ -204,6 +205,7 @@ function idOf(text: string): SpiffeId {
 }
 
 function channelOf(text: string): AttestationChannel {
-  if (text === 'workload-api' || text === 'in-process') return text;
+  const channel = attestationChannels.find((known) => known === text);
+  if (channel !== undefined) return channel;
   throw new RangeError('the store holds no attestation channel');
 }

@@ -30,6 +30,7 @@ type command struct {
 	Terminal   *windowSize
 	Fd3        []byte // nil: no descriptor 3
 	Signal     int
+	Chain      [][]byte
 	windowSize // of a resize
 }
 
@@ -64,7 +65,7 @@ func (c *command) valid() bool {
 	case "resize":
 		return c.ID != ""
 	}
-	return c.Type == "stop"
+	return c.Type == "stop" || c.Type == "renew"
 }
 
 // isName admits what may stand in a path of the link without being escaped.

@@ -88,6 +88,8 @@ func (s *sandbox) execute(c command) {
 			s.send(event{"type": "configured"})
 		}
 		s.refused = err
+	case c.Type == "renew" && s.link.me != nil:
+		s.send(s.link.me.next(c.Chain))
 	case c.Type == "start" && s.refused != nil:
 		err = s.refused
 	case c.Type == "start":

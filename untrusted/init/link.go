@@ -21,9 +21,10 @@ const (
 // link is the one HTTP/2 connection out of the sandbox; we are its client.
 type link struct {
 	conn *http.ClientConn
+	me   *identity // nil: the link is inherited, and is the identity
 }
 
-func newLink(conn net.Conn) (*link, error) {
+func newLink(conn net.Conn, me *identity) (*link, error) {
 	eager := &eagerConn{Conn: conn}
 	eager.arrived.L = &eager.mu
 	go eager.pump()
@@ -37,7 +38,7 @@ func newLink(conn net.Conn) (*link, error) {
 	}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	client, err := transport.NewClientConn(context.Background(), "http", "link:80")
-	return &link{client}, err
+	return &link{client, me}, err
 }
 
 // open starts one stream. The body is sent while the response is read, and closed when it is no longer

@@ -30,16 +30,12 @@ func run() error {
 	// caught signal and keeps an ignored one. Before any child exists, so that none can end unnoticed.
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
-
-	// Off its number: a child's own descriptor 3 (`fd3`) goes there.
-	file := os.NewFile(linkFd, "link")
-	conn, err := net.FileConn(file) // a close-on-exec duplicate
-	file.Close()
-	if err != nil {
-		return fmt.Errorf("no link on descriptor %d: %w", linkFd, err)
-	}
 	if err := lockDown(); err != nil {
 		return fmt.Errorf("lock down: %w", err)
+	}
+	conn, me, err := connect(os.Args[1:])
+	if err != nil {
+		return fmt.Errorf("no link: %w", err)
 	}
 	var first [1]byte
 	if _, err := io.ReadFull(conn, first[:]); err != nil {
@@ -48,9 +44,22 @@ func run() error {
 	if first[0] != goByte {
 		return fmt.Errorf("link began with 0x%02x", first[0])
 	}
-	link, err := newLink(conn)
+	link, err := newLink(conn, me)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
 	return serve(link, signals)
+}
+
+// connect takes the link that was inherited or, with a join file, makes it.
+func connect(arguments []string) (net.Conn, *identity, error) {
+	if len(arguments) > 0 {
+		me, err := dialGateway(arguments[0])
+		return me.conn, me, err
+	}
+	// Off its number: a child's own descriptor 3 (`fd3`) goes there.
+	file := os.NewFile(linkFd, "link")
+	defer file.Close()
+	conn, err := net.FileConn(file) // a close-on-exec duplicate
+	return conn, nil, err
 }

@@ -9,19 +9,13 @@ import (
 	"unsafe"
 )
 
-const (
-	tiocgptn   = 0x80045430
-	tiocsptlck = 0x40045431
-)
+const tiocgptn, tiocsptlck = 0x80045430, 0x40045431
 
-var (
-	keys = map[syscall.Signal]int{ // each typed as a key of the terminal
-		syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP,
-	}
-	sessionSignals = []syscall.Signal{
-		syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGCONT, syscall.SIGWINCH,
-	}
-)
+// keys are the signals that are typed, each as a key of the terminal; sessionSignals go to all of its session.
+var keys = map[syscall.Signal]int{
+	syscall.SIGINT: syscall.VINTR, syscall.SIGQUIT: syscall.VQUIT, syscall.SIGTSTP: syscall.VSUSP}
+var sessionSignals = []syscall.Signal{
+	syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGCONT, syscall.SIGWINCH}
 
 // openTerminal opens a pair by its names, so that ttyname finds it.
 func openTerminal(size windowSize) (master, slave *os.File, err error) {

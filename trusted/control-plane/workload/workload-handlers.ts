@@ -11,7 +11,7 @@ import type { WorkloadHandlers } from '../../workload-http/index.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 
 export interface WorkloadParts {
-  readonly authority: Pick<IdentityAuthority, 'join' | 'renew'>;
+  readonly authority: Pick<IdentityAuthority, 'join' | 'joinSandbox' | 'renew' | 'renewSandbox'>;
   readonly sessions: Pick<SessionStore, 'get'>;
   readonly consents: ConsentService;
   readonly policyApplied: (session: SessionId, generation: number) => Promise<void>;
@@ -35,6 +35,11 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
   return {
     join: async ({ body }) => svidOf(await authority.join(body.token, body.csr)),
     renew: async ({ caller, body }) => svidOf(await authority.renew(caller, body.csr)),
+    // A sidecar answers for its sandbox before its session has a record.
+    joinSandbox: async ({ caller, body }) =>
+      svidOf(await authority.joinSandbox(sessionOfSidecar(caller), body.token, body.csr)),
+    renewSandbox: async ({ caller, body }) =>
+      svidOf(await authority.renewSandbox(sessionOfSidecar(caller), body.serial, body.csr)),
     getSandboxPolicy: async ({ caller }) => {
       const session = await own(caller);
       return { generation: session.policyWritten, document: { ...session.policy } };
@@ -56,6 +61,11 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
       return { secrets: record === undefined || record.state === 'ended' ? [] : [...record.secrets] };
     },
   };
+}
+
+function sessionOfSidecar({ identity }: WorkloadCaller): SessionId {
+  if (identity.kind === 'sidecar') return identity.session;
+  throw new GloveboxError('GB_CALLER_REFUSED', { operation: 'a sandbox’s certificate', allowed: 'sidecar' });
 }
 
 const svidOf = (issued: { chainPem: string; bundlePem: string; notAfter: Date }) => ({

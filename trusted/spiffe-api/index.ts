@@ -1,0 +1,1 @@
+export { WorkloadSocket, type WorkloadSocketOptions } from './workload-socket.ts';
