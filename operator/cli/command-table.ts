@@ -150,9 +150,16 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: 'up',
     description: 'start the control plane, if it is not running',
-    options: [],
-    examples: ['glovebox up'],
-    run: async (_, options) => (await import('./commands/up.ts')).up(flag(options['json'])),
+    options: [
+      ['--store <url>', 'a fresh state: keep it in this PostgreSQL (default: SQLite in the state folder)'],
+      ['--store-password-file <file>', 'with --store: the file of its password, yours alone (mode 600)'],
+    ],
+    examples: [
+      'glovebox up',
+      "glovebox up --store 'postgresql:///glovebox?host=/run/postgresql'",
+      "glovebox up --store 'postgresql://gb@db.example/glovebox?sslmode=verify-full' --store-password-file ~/.gb-db",
+    ],
+    run: async (_, options) => (await import('./commands/up.ts')).up(options),
   },
   {
     usage: 'down',

@@ -291,6 +291,20 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: '{todo}',
   },
+  GB_STORE_CONFLICT: {
+    status: 409,
+    exit: 75,
+    what: 'Nothing was written: another replica was first.',
+    why: '{detail}',
+    todo: 'It is tried again from where the store is now.',
+  },
+  GB_STORE_UNAVAILABLE: {
+    status: 503,
+    exit: 69,
+    what: 'The store ({path}) is not available.',
+    why: '{detail}',
+    todo: 'Look at the database server; what was asked for was not done, or is written down as unknown.',
+  },
   GB_TOKEN_INVALID: {
     status: 403,
     exit: 77,

@@ -18,6 +18,7 @@ export * from './session-end.ts';
 export * from './session.ts';
 export * from './sidecar-channel.ts';
 export * from './spiffe.ts';
+export * from './store-setting.ts';
 export * from './subject-match.ts';
 export * from './subjects.ts';
 export * from './tiers.ts';

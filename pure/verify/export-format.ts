@@ -10,6 +10,8 @@ const head = z.strictObject({
   lastSeq: z.int().min(1),
 });
 
+const inclusion = z.strictObject({ head, index: z.int().min(0), path: z.array(hex).max(64) });
+
 export const exportHeader = z.strictObject({
   type: z.literal('glovebox-audit'),
   version: z.literal(1),
@@ -27,7 +29,19 @@ export const exportCheckpoint = z.strictObject({
   type: z.literal('checkpoint'),
   token: z.string().max(8192),
   /** In the export of one session: its place under the checkpoint. */
-  inclusion: z.strictObject({ head, index: z.int().min(0), path: z.array(hex).max(64) }).optional(),
+  inclusion: inclusion.optional(),
 });
-export const exportLine = z.discriminatedUnion('type', [exportHeader, exportRecord, exportCheckpoint]);
+/** After the header, where records were taken away: what is left goes on from there. */
+export const exportTombstone = z.strictObject({
+  type: z.literal('tombstone'),
+  token: z.string().max(8192),
+  heads: z.array(head).optional(),
+  inclusion: inclusion.optional(),
+});
+export const exportLine = z.discriminatedUnion('type', [
+  exportHeader,
+  exportTombstone,
+  exportRecord,
+  exportCheckpoint,
+]);
 export type ExportLine = z.infer<typeof exportLine>;

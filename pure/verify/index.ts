@@ -18,4 +18,6 @@ export {
   type OpenedCheckpoint,
 } from './checkpoint.ts';
 export { exportLine, type ExportLine } from './export-format.ts';
+export { fromOcsf, looksLikeOcsf, toOcsf, type OcsfEvent } from './ocsf.ts';
+export { isRetainRecord, retainDetail, retainOperation, type Tombstone } from './tombstone.ts';
 export { verifyExport, type VerifyProblem, type VerifyResult } from './verify-export.ts';

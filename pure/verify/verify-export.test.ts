@@ -111,7 +111,7 @@ const verify = (lines: readonly string[], witness = good.tokens.at(-1)): ReturnT
 
 describe('[R41] the offline verifier', () => {
   it('control: an untouched export verifies, with and without the witness', async () => {
-    const expected = { ok: true, records: 9, sessions: 3, checkpoints: 2, uncovered: 0 };
+    const expected = { ok: true, records: 9, sessions: 3, checkpoints: 2, uncovered: 0, removed: 0 };
     expect(await verify(good.lines)).toEqual(expected);
     expect(await verifyExport(good.lines, signer.jwks)).toEqual(expected);
     expect(await verify(good.lines, good.tokens[0])).toEqual(expected);

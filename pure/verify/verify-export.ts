@@ -9,6 +9,8 @@ import {
   type Inclusion,
 } from './checkpoint.ts';
 import { exportLine, type ExportLine } from './export-format.ts';
+import { fromOcsf, looksLikeOcsf } from './ocsf.ts';
+import { headsOfTombstone, isRetainRecord, retainDetail } from './tombstone.ts';
 
 export interface VerifyProblem {
   /** From 1; 0: the export as a whole. */
@@ -24,6 +26,8 @@ export type VerifyResult =
       readonly checkpoints: number;
       /** Records after the last checkpoint: in order, but not yet under a signature. */
       readonly uncovered: number;
+      /** Records that retention took away, as a signed tombstone says. */
+      readonly removed: number;
     }
   | { readonly ok: false; readonly problems: readonly VerifyProblem[] };
 
@@ -42,7 +46,8 @@ export async function verifyExport(
   for (const text of lines) {
     if (text.length === 0) continue;
     line += 1;
-    await check.line(line, text);
+    // An event of OCSF carries its line; one that says more or other than that is no line.
+    await check.line(line, looksLikeOcsf(text) ? (fromOcsf(text) ?? '') : text);
   }
   return check.end();
 }
@@ -58,6 +63,9 @@ class ExportCheck {
   #checkpoints = 0;
   #uncovered = 0;
   #lastSeq = 0;
+  #removed = 0;
+  #firstNumber = 0;
+  #retained: { readonly detail: string; seq: number } | undefined;
   #before: { token: string; payload: CheckpointPayload } | undefined;
   #witnessSeen = false;
 
@@ -75,6 +83,8 @@ class ExportCheck {
         if (line !== 1) this.#problem(line, 'a second header');
         this.#session = parsed.session;
         return;
+      case 'tombstone':
+        return this.#tombstone(line, parsed);
       case 'record':
         return this.#record(line, parsed);
       case 'checkpoint':
@@ -84,14 +94,16 @@ class ExportCheck {
 
   async end(): Promise<VerifyResult> {
     if (this.#session === undefined) this.#problem(0, 'the header is missing');
+    this.#checkRetained();
     await this.#checkWitness();
     if (this.#problems.length > 0) return { ok: false, problems: this.#problems };
     return {
       ok: true,
-      records: this.#records,
+      records: this.#records - this.#removed,
       sessions: this.#heads.size,
       checkpoints: this.#checkpoints,
       uncovered: this.#uncovered,
+      removed: this.#removed,
     };
   }
 
@@ -107,11 +119,39 @@ class ExportCheck {
       this.#problem(line, `record ${seq} does not follow the one before it in its session`);
     }
     if (recordHash(prev, seq, record) !== hash) this.#problem(line, `record ${seq} was changed`);
+    if (this.#retained !== undefined && isRetainRecord(record, this.#retained.detail))
+      this.#retained.seq = seq;
     this.#ids.add(id);
     this.#lastSeq = Math.max(seq, this.#lastSeq);
     this.#heads.set(record.session, headAfter(head, { seq, prev, hash, record }));
     this.#records += 1;
     this.#uncovered += 1;
+  }
+
+  async #tombstone(line: number, tombstone: Extract<ExportLine, { type: 'tombstone' }>): Promise<void> {
+    if (line !== 2 || this.#session === undefined) return this.#problem(line, 'a tombstone stands elsewhere');
+    const opened = await openCheckpoint(tombstone.token, this.#jwks);
+    if (!opened.ok) return this.#problem(line, `the tombstone does not verify: ${opened.reason}`);
+    const { payload } = opened;
+    const heads = headsOfTombstone(tombstone, payload, this.#session);
+    if (heads === undefined)
+      return this.#problem(line, 'the tombstone’s chains are not those that its checkpoint was signed over');
+    for (const head of heads) this.#heads.set(head.session, head);
+    this.#removed = heads.reduce((sum, { count }) => sum + count, 0);
+    this.#records = this.#removed;
+    this.#lastSeq = payload.stream_seq;
+    this.#before = { token: tombstone.token, payload };
+    if (tombstone.token === this.#witness) this.#witnessSeen = true;
+    this.#firstNumber = payload.number;
+    if (this.#session === null) this.#retained = { detail: retainDetail(payload, tombstone.token), seq: 0 };
+  }
+
+  /** Somebody who may order it did: the order is in the trail, under a later checkpoint. */
+  #checkRetained(): void {
+    if (this.#retained === undefined) return;
+    const { seq } = this.#retained;
+    if (seq === 0 || (this.#before?.payload.stream_seq ?? 0) < seq)
+      this.#problem(2, 'records were taken away, and no signed record orders it');
   }
 
   async #checkpoint(
@@ -176,6 +216,8 @@ class ExportCheck {
     if (!opened.ok) return this.#problem(0, `the witness’s checkpoint is of another key: ${opened.reason}`);
     const last = this.#before?.payload;
     const { number, stream_seq } = opened.payload;
+    const gone = this.#retained !== undefined && number < this.#firstNumber;
+    if (gone) return this.#problem(0, `the witness’s checkpoint ${number} is older than what was kept`);
     if (last === undefined || number > last.number) {
       return this.#problem(0, `truncated: the witness has checkpoint ${number}, up to record ${stream_seq}`);
     }

@@ -5,7 +5,8 @@ import { onTerminal } from '../e2e/terminal.ts';
 import type { World } from '../e2e/world.ts';
 import type { Resolver } from './hostile-names.ts';
 import { openGround, canary, stillServes, type Ground } from './system-ground.ts';
-import { codeOf, type HostileSession, type Upstream, type Answer } from './system-world.ts';
+import type { Upstream } from '../e2e/upstream.ts';
+import { codeOf, type HostileSession, type Answer } from './system-world.ts';
 
 let ground: Ground;
 let world: World;

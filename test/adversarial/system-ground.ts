@@ -2,7 +2,8 @@ import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { World } from '../e2e/world.ts';
 import { Resolver, WatchedWorld } from './hostile-names.ts';
-import { HostileSession, Upstream } from './system-world.ts';
+import { Upstream } from '../e2e/upstream.ts';
+import { HostileSession } from './system-world.ts';
 
 export const canary = `sk-canary-${'q7Rz'.repeat(10)}`;
 const names = {

@@ -12,22 +12,26 @@ import {
   type SessionId,
 } from '../../pure/contracts/index.ts';
 import { newborn, transition } from '../../pure/session/index.ts';
-import type { Grant, SessionOrigin, Store } from '../../trusted/store/index.ts';
+import type { Grant, GrantKey, SessionOrigin, Store } from '../../trusted/store/index.ts';
 
 export interface OpenedStore {
   readonly store: Store;
   /** The state as it is after the process ended and started again. */
   restart(): Promise<Store>;
+  /** The same state as another replica sees it at the same time; the store itself where there can be only one. */
+  readonly second: Store;
   close(): Promise<void>;
 }
 
-const idOf = (n: number): string => encodeId(Uint8Array.from({ length: 16 }, (_, i) => (i === 0 ? n : i)));
+export const idOf = (n: number): string =>
+  encodeId(Uint8Array.from({ length: 16 }, (_, i) => (i === 0 ? n : i)));
 const at = '2026-11-01T00:00:00.000Z';
 
-const origin = (n: number, more: Partial<SessionOrigin> = {}): SessionOrigin => ({
+export const origin = (n: number, more: Partial<SessionOrigin> = {}): SessionOrigin => ({
   id: asSessionId(idOf(n)),
   sandboxId: asSandboxId(idOf(n + 100)),
   name: `work-${n}`,
+  replica: 'one',
   command: ['sh', '-c', 'echo "a b"\n'],
   workspace: '/home/alice/project',
   workspaceMode: 'staged',
@@ -42,7 +46,11 @@ const origin = (n: number, more: Partial<SessionOrigin> = {}): SessionOrigin => 
   ...more,
 });
 
-const question = (n: number, session: SessionId, more: Partial<ConsentQuestion> = {}): ConsentQuestion => ({
+export const question = (
+  n: number,
+  session: SessionId,
+  more: Partial<ConsentQuestion> = {},
+): ConsentQuestion => ({
   id: idOf(n),
   sessionId: session,
   sessionName: 'work-1',
@@ -62,7 +70,12 @@ const question = (n: number, session: SessionId, more: Partial<ConsentQuestion> 
   ...more,
 });
 
-const grant = (n: number, session: SessionId, challenge: string): Grant => ({
+export const grant = (
+  n: number,
+  session: SessionId,
+  challenge: string,
+  more: Partial<Grant> = {},
+): Grant => ({
   id: asGrantId(idOf(n)),
   sessionId: session,
   user: asUserId('local/1000'),
@@ -71,6 +84,9 @@ const grant = (n: number, session: SessionId, challenge: string): Grant => ({
   challengeId: asConsentId(challenge),
   createdAt: at,
   revokedAt: null,
+  expiresAt: null,
+  usedAt: null,
+  ...more,
 });
 
 /** What every adapter of Store keeps, beside the contracts of identity and audit. */
@@ -241,6 +257,111 @@ export function storeContract(adapter: string, open: () => Promise<OpenedStore>)
       await expect(store.grants.redeem('t', grant(30, session, idOf(40)))).rejects.toThrow();
       await store.consents.insert(question(40, session));
       expect(await store.grants.redeem('t', grant(30, session, idOf(40)))).toBe(true);
+    });
+
+    const key = (session: SessionId): GrantKey => ({
+      sessionId: session,
+      user: asUserId('local/1000'),
+      scope: 'files:write:/shared/a',
+    });
+
+    it('[R37] a once-grant serves one of 100 racing calls, over two replicas, and never again', async () => {
+      const session = await started();
+      await store.consents.insert(question(20, session));
+      await store.grants.redeem('t', grant(30, session, idOf(20)));
+      const uses = await Promise.all(
+        Array.from({ length: 100 }, (_, i) =>
+          (i % 2 === 0 ? store : opened.second).grants.use(key(session), at),
+        ),
+      );
+      expect(uses.filter((one) => one !== undefined)).toEqual([
+        { ...grant(30, session, idOf(20)), usedAt: at },
+      ]);
+      store = await opened.restart();
+      expect(await store.grants.use(key(session), at)).toBeUndefined();
+    });
+
+    it('[R37] two once-grants serve two of 100 racing calls', async () => {
+      const session = await started();
+      await store.consents.insert(question(20, session));
+      await store.grants.redeem('t', grant(30, session, idOf(20)));
+      await store.grants.redeem('u', grant(31, session, idOf(20)));
+      const uses = await Promise.all(
+        Array.from({ length: 100 }, (_, i) =>
+          (i % 2 === 0 ? store : opened.second).grants.use(key(session), at),
+        ),
+      );
+      const served = uses.flatMap((one) => (one === undefined ? [] : [one.id]));
+      expect([...served].sort()).toEqual([idOf(30), idOf(31)].sort());
+    });
+
+    it('[R35] a grant serves its session, its user and its scope, and nobody else', async () => {
+      const session = await started(1);
+      const other = await started(2);
+      await store.consents.insert(question(20, session));
+      await store.grants.redeem('t', grant(30, session, idOf(20), { mode: 'session' }));
+      const mine = key(session);
+      for (const foreign of [
+        { ...mine, sessionId: other },
+        { ...mine, user: asUserId('local/1001') },
+        { ...mine, scope: 'files:write:/shared/b' },
+        { ...mine, scope: 'files:write:/shared/%' },
+      ])
+        expect(await store.grants.use(foreign, at)).toBeUndefined();
+      for (let n = 0; n < 3; n += 1) expect(await store.grants.use(mine, at)).toMatchObject({ id: idOf(30) });
+    });
+
+    it('a grant serves no longer than it is good for, nor once it was revoked', async () => {
+      const session = await started();
+      const expiresAt = '2026-11-01T00:10:00.000Z';
+      await store.consents.insert(question(20, session));
+      await store.grants.redeem('t', grant(30, session, idOf(20), { mode: 'session', expiresAt }));
+      expect(await store.grants.use(key(session), '2026-11-01T00:09:59.999Z')).toBeDefined();
+      expect(await store.grants.use(key(session), expiresAt)).toBeUndefined();
+      await store.grants.redeem('u', grant(31, session, idOf(20), { mode: 'session' }));
+      expect(await store.grants.use(key(session), expiresAt)).toBeDefined();
+      await store.grants.revokeOf(session, at);
+      expect(await store.grants.use(key(session), at)).toBeUndefined();
+    });
+
+    it('a grant for the session is used before one that would be used up', async () => {
+      const session = await started();
+      await store.consents.insert(question(20, session));
+      await store.grants.redeem('t', grant(30, session, idOf(20)));
+      await store.grants.redeem('u', grant(31, session, idOf(20), { mode: 'session' }));
+      expect(await store.grants.use(key(session), at)).toMatchObject({ id: idOf(31) });
+      expect((await store.grants.get(asGrantId(idOf(30))))?.usedAt).toBeNull();
+    });
+
+    it('of 20 sessions that begin under one name at once one does, over two replicas', async () => {
+      const begun = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, i) =>
+          (i % 2 === 0 ? store : opened.second).sessions.insert(origin(i + 1, { name: 'same' }), newborn),
+        ),
+      );
+      expect(begun.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      for (const one of begun) {
+        if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'GB_INPUT_INVALID' });
+      }
+    });
+
+    it('a lease is held by one at a time, and free again after its release', async () => {
+      const lease = await store.replicas.tryTake('audit-writer');
+      expect(lease).toBeDefined();
+      expect(await store.replicas.tryTake('audit-writer')).toBeUndefined();
+      expect(await opened.second.replicas.tryTake('audit-writer')).toBeUndefined();
+      expect(await opened.second.replicas.tryTake('another')).toBeDefined();
+      await lease?.release();
+      expect(lease?.lost.aborted).toBe(true);
+      expect(await opened.second.replicas.tryTake('audit-writer')).toBeDefined();
+    });
+
+    it('belongs to the installation that claimed it first', async () => {
+      await store.claim('first');
+      await store.claim('first');
+      store = await opened.restart();
+      await expect(store.claim('second')).rejects.toMatchObject({ code: 'GB_STATE_REFUSED' });
+      await store.claim('first');
     });
 
     it('keeps waivers by name', async () => {

@@ -12,6 +12,9 @@ storeContract('SQLite', async () => {
   let store = await openSqliteStore(file);
   return {
     store,
+    get second() {
+      return store;
+    },
     restart: async () => {
       await store.close();
       store = await openSqliteStore(file);

@@ -84,9 +84,9 @@ describe('the audit writer', () => {
     const { sequence } = await trailA.outcome(intent.id, { ...fieldsOf(a), outcome: 'ok' });
     await writer.caughtUp(sequence);
     const whole = await verifyExport(await exportAudit(writer, store), key.jwks);
-    expect(whole).toEqual({ ok: true, records: 4, sessions: 2, checkpoints: 1, uncovered: 0 });
+    expect(whole).toEqual({ ok: true, records: 4, sessions: 2, checkpoints: 1, uncovered: 0, removed: 0 });
     const one = await verifyExport(await exportAudit(writer, store, b), key.jwks);
-    expect(one).toEqual({ ok: true, records: 2, sessions: 1, checkpoints: 1, uncovered: 0 });
+    expect(one).toEqual({ ok: true, records: 2, sessions: 1, checkpoints: 1, uncovered: 0, removed: 0 });
     expect((await openIntentsOf(store, a)).length).toBe(0);
     expect((await openIntentsOf(store, b)).map((record) => record.id)).toEqual([open.id]);
     await expect(exportAudit(writer, store, newSessionId())).rejects.toMatchObject({ code: 'GB_NOT_FOUND' });
@@ -218,17 +218,17 @@ describe('the audit writer', () => {
     }
     expect((await store.checkpoints()).map(({ payload }) => payload.records)).toEqual([2, 4]);
     const lines = await exportAudit(writer, store);
-    expect(await verifyExport(lines, key.jwks)).toMatchObject({ ok: true, checkpoints: 3, uncovered: 0 });
+    expect(await verifyExport(lines, key.jwks)).toMatchObject({ ok: true, checkpoints: 3, uncovered: 0, removed: 0 });
   });
 
   it('[R42] refuses a stream whose numbers would be taken for records that the store has', async () => {
-    await store.append({ records: [], heads: [], lastSeq: 50 });
+    await store.append({ afterSeq: 0, records: [], heads: [], lastSeq: 50 });
     await ensureAuditStream(controlPlane);
     await expect(startWriter()).rejects.toMatchObject({ code: 'GB_AUDIT_TAMPERED' });
   });
 
   it('goes on after the store’s last record where the stream was lost', async () => {
-    await store.append({ records: [], heads: [], lastSeq: 50 });
+    await store.append({ afterSeq: 0, records: [], heads: [], lastSeq: 50 });
     const writer = await startWriter();
     const session = newSessionId();
     const { sequence } = await publisher(await bus.connect({ kind: 'sidecar', session })).event(

@@ -64,6 +64,7 @@ class ChainBuilder {
   batch(): BuiltBatch | undefined {
     if (this.#lastSeq === this.#startSeq) return undefined;
     return {
+      afterSeq: this.#startSeq,
       records: this.#records,
       heads: [...this.#heads.values()],
       lastSeq: this.#lastSeq,

@@ -3,6 +3,9 @@ import { inclusionOf, openIntents, type ChainedRecord, type ExportLine } from '.
 import type { AuditStore, RecordQuery, StoredCheckpoint } from './store.ts';
 import type { AuditWriter } from './writer.ts';
 
+/** What an export needs of the writer. */
+export type ExportTurn = Pick<AuditWriter, 'covered'>;
+
 /** Records as they are shown to a person or a program; at most `auditQuery`, then ask again after the last. */
 export function query(
   store: AuditStore,
@@ -24,12 +27,11 @@ export async function openIntentsOf(store: AuditStore, session: string): Promise
  * that is exported is covered.
  */
 export async function exportAudit(
-  writer: AuditWriter,
+  writer: ExportTurn,
   store: AuditStore,
   session?: string,
 ): Promise<readonly string[]> {
-  await writer.checkpoint();
-  return writer.exclusively(async () => {
+  return writer.covered(async () => {
     const lines: ExportLine[] = [{ type: 'glovebox-audit', version: 1, session: session ?? null }];
     const checkpoints = await store.checkpoints();
     if (session === undefined) await exportWhole(store, checkpoints, lines);
@@ -43,7 +45,12 @@ async function exportWhole(
   checkpoints: readonly StoredCheckpoint[],
   lines: ExportLine[],
 ): Promise<void> {
-  let next = 0;
+  const tombstone = await store.tombstone();
+  const removed = tombstone?.checkpoint.payload.number ?? 0;
+  if (tombstone !== undefined)
+    lines.push({ type: 'tombstone', token: tombstone.checkpoint.token, heads: [...tombstone.heads] });
+  let next = checkpoints.findIndex(({ payload }) => payload.number > removed);
+  if (next < 0) next = checkpoints.length;
   const upTo = (seq: number): void => {
     for (; (checkpoints[next]?.payload.stream_seq ?? Infinity) < seq; next += 1) {
       lines.push({ type: 'checkpoint', token: checkpoints[next]?.token ?? '' });
@@ -62,8 +69,15 @@ async function exportSession(
   session: string,
   lines: ExportLine[],
 ): Promise<void> {
+  const tombstone = await store.tombstone();
+  const before = tombstone === undefined ? undefined : inclusionOf(session, tombstone.heads);
+  if (tombstone !== undefined && before !== undefined) {
+    const { token } = tombstone.checkpoint;
+    lines.push({ type: 'tombstone', token, inclusion: { ...before, path: [...before.path] } });
+  }
+  const there = lines.length;
   for await (const chained of readAll(store, session)) lines.push(lineOf(chained));
-  if (lines.length === 1) {
+  if (lines.length === there) {
     throw new GloveboxError('GB_NOT_FOUND', {
       what: 'audit trail',
       detail: 'no session of that id has records',
@@ -83,7 +97,7 @@ const lineOf = (chained: ChainedRecord): ExportLine => ({
   record: chained.record,
 });
 
-async function* readAll(store: AuditStore, session?: string): AsyncGenerator<ChainedRecord> {
+export async function* readAll(store: AuditStore, session?: string): AsyncGenerator<ChainedRecord> {
   let after = 0;
   for (;;) {
     const page = await store.read({

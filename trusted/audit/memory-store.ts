@@ -1,6 +1,6 @@
-import type { AuditRecord } from '../../pure/contracts/index.ts';
+import { GloveboxError, type AuditRecord } from '../../pure/contracts/index.ts';
 import type { ChainedRecord, ChainHead } from '../../pure/verify/index.ts';
-import type { AuditBatch, AuditStore, RecordQuery, StoredCheckpoint } from './store.ts';
+import type { AuditBatch, AuditStore, RecordQuery, StoredCheckpoint, StoredTombstone } from './store.ts';
 
 /** For tests: the port without a database. */
 export class MemoryAuditStore implements AuditStore {
@@ -8,9 +8,11 @@ export class MemoryAuditStore implements AuditStore {
   readonly #heads = new Map<string, ChainHead>();
   readonly #ids = new Map<string, AuditRecord>();
   readonly #checkpoints: StoredCheckpoint[] = [];
+  #tombstone: StoredTombstone | undefined;
   #lastSeq = 0;
 
   append(batch: AuditBatch): Promise<void> {
+    if (batch.afterSeq !== this.#lastSeq) return Promise.reject(overtaken(batch.afterSeq));
     for (const chained of batch.records) {
       this.#records.push(chained);
       this.#ids.set(`${chained.record.session}/${chained.record.id}`, chained.record);
@@ -49,11 +51,36 @@ export class MemoryAuditStore implements AuditStore {
   }
 
   addCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
+    const { stream_seq } = checkpoint.payload;
+    if (stream_seq !== this.#lastSeq) return Promise.reject(overtaken(stream_seq));
     this.#checkpoints.push(checkpoint);
     return Promise.resolve();
+  }
+
+  retain(tombstone: StoredTombstone): Promise<number> {
+    const { number, stream_seq } = tombstone.checkpoint.payload;
+    if ((this.#tombstone?.checkpoint.payload.number ?? 0) >= number) return Promise.resolve(0);
+    const kept = this.#records.filter(({ seq }) => seq > stream_seq);
+    const removed = this.#records.length - kept.length;
+    this.#records.splice(0, this.#records.length, ...kept);
+    const after = this.#checkpoints.filter(({ payload }) => payload.number >= number);
+    this.#checkpoints.splice(0, this.#checkpoints.length, ...after);
+    this.#tombstone = tombstone;
+    return Promise.resolve(removed);
+  }
+
+  tombstone(): Promise<StoredTombstone | undefined> {
+    return Promise.resolve(this.#tombstone);
+  }
+
+  lastCheckpoint(): Promise<StoredCheckpoint | undefined> {
+    return Promise.resolve(this.#checkpoints.at(-1));
   }
 
   checkpoints(): Promise<readonly StoredCheckpoint[]> {
     return Promise.resolve([...this.#checkpoints]);
   }
 }
+
+const overtaken = (seq: number): GloveboxError =>
+  new GloveboxError('GB_STORE_CONFLICT', { detail: `the trail does not end at record ${seq}` });

@@ -90,6 +90,14 @@ export class AuditWriter {
     return this.exclusively(() => this.#checkpoint());
   }
 
+  /** While `work` runs all that is stored is under the last checkpoint. */
+  covered<T>(work: () => Promise<T>): Promise<T> {
+    return this.exclusively(async () => {
+      await this.#checkpoint();
+      return await work();
+    });
+  }
+
   /** While `work` runs no record is appended, so heads and checkpoints agree. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const next = this.#turn.then(work);
@@ -188,7 +196,9 @@ export class AuditWriter {
 
   async #checkpoint(): Promise<StoredCheckpoint | undefined> {
     const { store, signCheckpoint, now, onCheckpoint } = this.#options;
-    const before = (await store.checkpoints()).at(-1);
+    // First: if another writer goes on after this, the store refuses what is signed here.
+    const streamSeq = await store.lastSeq();
+    const before = await store.lastCheckpoint();
     const heads = await store.heads();
     const root = rootOfHeads(heads);
     if (heads.length === 0 || before?.payload.root === root) return undefined;
@@ -196,7 +206,7 @@ export class AuditWriter {
       version: 1,
       number: (before?.payload.number ?? 0) + 1,
       time: now().toISOString(),
-      stream_seq: await store.lastSeq(),
+      stream_seq: streamSeq,
       sessions: heads.length,
       records: heads.reduce((sum, head) => sum + head.count, 0),
       root,

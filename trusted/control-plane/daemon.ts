@@ -149,6 +149,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const sessions: SessionService = new SessionService({
     store,
     narrow: async (session, leavesToPerson) => await consents.narrow(session, leavesToPerson),
+    replica: folder.installation,
     pool,
     sandboxes: sandboxesOf(driver, folder.sessions, note),
     control,

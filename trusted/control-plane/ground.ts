@@ -1,15 +1,24 @@
 import { join } from 'node:path';
 import {
   defaultTrustDomain,
+  GloveboxError,
   limits,
   spiffeId,
   workloadRoutes,
   type AuditRecord,
   type SpiffeId,
 } from '../../pure/contracts/index.ts';
-import { AuditWriter } from '../audit/index.ts';
+import { ElectedAuditWriter } from '../audit/index.ts';
 import { ConnectionRegistry, IdentityAuthority, SvidSource, systemClock } from '../identity/index.ts';
-import { lockState, openSqliteStore, openStateFolder, type StateFolder, type Store } from '../store/index.ts';
+import {
+  auditWriterLease,
+  lockState,
+  openStateFolder,
+  openStore,
+  replicaLease,
+  type StateFolder,
+  type Store,
+} from '../store/index.ts';
 import { RequestRate, serveRoutes, type RouteServer, type WorkloadHandlers } from '../workload-http/index.ts';
 import { auditTrail, intentSettler, type SettleIntents } from './audit-trail.ts';
 import { BusHost } from './bus-host.ts';
@@ -33,7 +42,7 @@ export interface Ground {
   readonly connections: ConnectionRegistry;
   readonly bus: BusHost;
   readonly audit: AuditTrail;
-  readonly auditWriter: AuditWriter;
+  readonly auditWriter: ElectedAuditWriter;
   /** Writes down what a session that is over left open. */
   readonly settleIntents: SettleIntents;
   /** Told of every record once it is in the store. */
@@ -69,10 +78,11 @@ export async function layGround(
   const lock = lockState(folder.root, options.socket);
   undo.push(() => lock.release());
   const [store, signer] = await Promise.all([
-    openSqliteStore(folder.database),
+    openStore(folder),
     startSigner({ entry: programs.signer, keysFolder: folder.keys, trustDomain, log: note }),
   ]);
   undo.push(async () => await store.close());
+  await holdReplica(store, folder);
   undo.push(async () => await signer.stop());
   const { certificateSeconds: ttlSeconds } = options;
   const authority = new IdentityAuthority({
@@ -113,7 +123,8 @@ export async function layGround(
     );
   });
   const audit = auditTrail(bus.connection, clock, randomIds);
-  const auditWriter = await AuditWriter.start({
+  const auditWriter = await ElectedAuditWriter.start({
+    takeLease: async () => await store.replicas.tryTake(auditWriterLease),
     bus: bus.connection,
     store: observed(store.audit, (record) => ground.onRecord(record)),
     signCheckpoint: async (payload) => await signer.signCheckpoint(payload),
@@ -174,6 +185,36 @@ export async function layGround(
       await authority.revoke(spiffe);
     },
   } satisfies Omit<Ground, 'onRecord' | 'onBusRestart'>);
+}
+
+/**
+ * While it is held no other replica ends this one's sessions. On one machine nobody else is there, and who lost it with the
+ * connection takes it again.
+ */
+async function holdReplica(store: Store, folder: StateFolder): Promise<void> {
+  const name = replicaLease(folder.installation);
+  // The server may not have noticed yet that a predecessor is gone.
+  const deadline = performance.now() + limits.storeConnect.value;
+  let lease = await store.replicas.tryTake(name);
+  while (lease === undefined && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    lease = await store.replicas.tryTake(name);
+  }
+  if (lease === undefined)
+    throw new GloveboxError('GB_ALREADY_RUNNING', { pid: 'unknown', path: folder.root });
+  const again = (): void => {
+    const timer = setTimeout(() => {
+      store.replicas
+        .tryTake(name)
+        .then(
+          (held) =>
+            held === undefined ? again() : held.lost.addEventListener('abort', again, { once: true }),
+          again,
+        );
+    }, limits.storeLeaseRetry.value);
+    timer.unref();
+  };
+  lease.lost.addEventListener('abort', again, { once: true });
 }
 
 /** The bus knows identities, a revocation speaks of serials. */

@@ -50,6 +50,9 @@ export function observed(store: AuditStore, onRecord: (record: AuditRecord) => v
     find: async (session, id) => await store.find(session, id),
     read: async (query) => await store.read(query),
     addCheckpoint: async (checkpoint) => await store.addCheckpoint(checkpoint),
+    retain: async (tombstone) => await store.retain(tombstone),
+    tombstone: async () => await store.tombstone(),
+    lastCheckpoint: async () => await store.lastCheckpoint(),
     checkpoints: async () => await store.checkpoints(),
   };
 }

@@ -34,11 +34,22 @@ export interface Grant {
   readonly challengeId: ConsentId;
   readonly createdAt: string;
   readonly revokedAt: string | null;
+  /** No use from then on. */
+  readonly expiresAt: string | null;
+  /** Of a once-grant that was used up. */
+  readonly usedAt: string | null;
 }
+
+export type GrantKey = Pick<Grant, 'sessionId' | 'user' | 'scope'>;
 
 export interface GrantStore {
   /** One transaction: the jti is spent and the grant is there, or neither. False: the jti was spent before (R6). */
   redeem(jti: string, grant: Grant): Promise<boolean>;
+  /**
+   * The grant that covers one use at `at`, if there is one. A once-grant is used up by it: of 100 callers in as many processes one
+   * gets it (R37). Undefined means no, for whatever reason.
+   */
+  use(key: GrantKey, at: string): Promise<Grant | undefined>;
   get(id: GrantId): Promise<Grant | undefined>;
   listOf(session: SessionId): Promise<readonly Grant[]>;
   /** All of the session's that are open, or of those only these. */

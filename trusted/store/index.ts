@@ -1,6 +1,9 @@
-export type { ConsentStore, Grant, GrantStore } from './consents.ts';
+export type { ConsentStore, Grant, GrantKey, GrantStore } from './consents.ts';
+export { openPostgresStore } from './postgres/open-postgres.ts';
+export { auditWriterLease, replicaLease, type Lease, type Replicas } from './replicas.ts';
 export type { SessionFindings, SessionOrigin, SessionRecord, SessionStore } from './sessions.ts';
 export { openSqliteStore } from './sqlite/open-sqlite.ts';
+export { openStore } from './open-store.ts';
 export { lockState, type StateLock } from './sqlite/state-lock.ts';
 export { openStateFolder, refuseLoose, stateVersion, type StateFolder } from './state-folder.ts';
 export type { Store } from './store.ts';

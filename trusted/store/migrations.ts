@@ -1,4 +1,4 @@
-import { Migrator, type Kysely, type Migration } from 'kysely';
+import { Migrator, sql, type Kysely, type Migration } from 'kysely';
 import { GloveboxError } from '../../pure/contracts/index.ts';
 import type { Tables } from './tables.ts';
 
@@ -176,6 +176,47 @@ const settled: Migration = {
   },
 };
 
+const replicas: Migration = {
+  async up(db) {
+    // Rows from before were written by the one control plane that there was.
+    await db.schema
+      .alterTable('sessions')
+      .addColumn('replica', 'text', (c) => c.notNull().defaultTo(''))
+      .execute();
+    // Two transactions cannot see each other's open session of that name; the index does.
+    await db.schema
+      .createIndex('sessions_open_name')
+      .unique()
+      .on('sessions')
+      .column('name')
+      .where(sql.ref('state'), '!=', sql.lit('ended'))
+      .execute();
+    await db.schema.alterTable('grants').addColumn('expires_at', 'text').execute();
+    await db.schema.alterTable('grants').addColumn('used_at', 'text').execute();
+    await db.schema
+      .createIndex('grants_by_key')
+      .on('grants')
+      .columns(['session_id', 'user', 'scope'])
+      .execute();
+    await db.schema
+      .createTable('installation')
+      .addColumn('id', 'integer', (c) => c.primaryKey())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .execute();
+  },
+};
+
+const retention: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('audit_tombstone')
+      .addColumn('id', 'integer', (c) => c.primaryKey())
+      .addColumn('number', 'bigint', (c) => c.notNull())
+      .addColumn('tombstone', 'text', (c) => c.notNull())
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
@@ -183,6 +224,8 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-audit': audit,
   '0004-policy-written': policyWritten,
   '0005-settled': settled,
+  '0006-replicas': replicas,
+  '0007-audit-retention': retention,
 };
 
 /** What this database has been through, and what this version would do to it; nothing is changed. */
@@ -196,7 +239,7 @@ export async function awaitedMigrations(
   return { applied: names(true), awaited: names(false) };
 }
 
-export async function migrate(db: Kysely<Tables>): Promise<void> {
+export async function migrate(db: Kysely<Tables>, place: string): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) {
@@ -204,7 +247,7 @@ export async function migrate(db: Kysely<Tables>): Promise<void> {
     throw new GloveboxError(
       'GB_STATE_REFUSED',
       {
-        path: 'control-plane.db',
+        path: place,
         detail: error instanceof Error ? error.message : 'a migration failed',
         todo: 'Use the version of Glovebox that wrote it, or a newer one.',
       },

@@ -14,6 +14,8 @@ export interface SessionOrigin {
   readonly id: SessionId;
   readonly sandboxId: SandboxId;
   readonly name: string;
+  /** The control plane that runs it: no other moves it while that one lives. */
+  readonly replica: string;
   readonly command: readonly string[];
   readonly workspace: string;
   readonly workspaceMode: 'staged' | 'direct';
@@ -48,12 +50,18 @@ export interface SessionStore {
   /** GB_INPUT_INVALID when a session that is not ended has that name. */
   insert(origin: SessionOrigin, life: SessionLife): Promise<SessionRecord>;
   get(id: SessionId): Promise<SessionRecord | undefined>;
-  list(filter: { readonly ended: boolean; readonly limit: number }): Promise<readonly SessionRecord[]>;
+  list(filter: {
+    readonly ended: boolean;
+    readonly limit: number;
+    readonly replica?: string;
+  }): Promise<readonly SessionRecord[]>;
   /** By id, by the start of an id (4 characters or more) or by name; a name means the newest session of that name. */
   find(text: string): Promise<readonly SessionRecord[]>;
+  /** Those that have sessions which are open, or not settled. */
+  openReplicas(): Promise<readonly string[]>;
   countOpen(): Promise<number>;
   /** Those that have ended and are not settled. */
-  unsettled(): Promise<readonly SessionRecord[]>;
+  unsettled(replica: string): Promise<readonly SessionRecord[]>;
   /** Written only if the state is still `from`: two writers cannot both move a session. */
   move(id: SessionId, from: SessionLife['state'], life: SessionLife): Promise<boolean>;
   note(id: SessionId, findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void>;

@@ -1,8 +1,15 @@
-import type { Kysely, Selectable } from 'kysely';
-import { auditRecord, type AuditRecord } from '../../pure/contracts/index.ts';
+import type { Kysely, Selectable, Transaction } from 'kysely';
+import { z } from 'zod';
+import { auditRecord, GloveboxError, type AuditRecord } from '../../pure/contracts/index.ts';
 import { checkpointPayload, type ChainedRecord, type ChainHead } from '../../pure/verify/index.ts';
-import type { AuditBatch, AuditStore, RecordQuery, StoredCheckpoint } from '../audit/index.ts';
-import type { AuditHeadTable, AuditRecordTable, Tables } from './tables.ts';
+import type {
+  AuditBatch,
+  AuditStore,
+  RecordQuery,
+  StoredCheckpoint,
+  StoredTombstone,
+} from '../audit/index.ts';
+import type { AuditCheckpointTable, AuditHeadTable, AuditRecordTable, Tables } from './tables.ts';
 
 /** trusted/audit's port. A batch, its heads and how far the stream is dealt with are one transaction (R42). */
 export class SqlAuditStore implements AuditStore {
@@ -13,11 +20,9 @@ export class SqlAuditStore implements AuditStore {
 
   async append(batch: AuditBatch): Promise<void> {
     await this.#db.transaction().execute(async (transaction) => {
-      for (const { seq, prev, hash, record } of batch.records) {
-        await transaction
-          .insertInto('audit_records')
-          .values({ seq, session: record.session, id: record.id, prev, hash, record: JSON.stringify(record) })
-          .execute();
+      await advance(transaction, batch.afterSeq, batch.lastSeq);
+      for (const page of pagesOf(batch.records)) {
+        await transaction.insertInto('audit_records').values(page.map(rowOf)).execute();
       }
       for (const { session, count, hash, lastSeq } of batch.heads) {
         await transaction
@@ -28,11 +33,6 @@ export class SqlAuditStore implements AuditStore {
           )
           .execute();
       }
-      await transaction
-        .insertInto('audit_progress')
-        .values({ id: 1, last_seq: batch.lastSeq })
-        .onConflict((conflict) => conflict.column('id').doUpdateSet({ last_seq: batch.lastSeq }))
-        .execute();
     });
   }
 
@@ -86,24 +86,101 @@ export class SqlAuditStore implements AuditStore {
   }
 
   async addCheckpoint(checkpoint: StoredCheckpoint): Promise<void> {
-    await this.#db
-      .insertInto('audit_checkpoints')
-      .values({
-        number: checkpoint.payload.number,
-        payload: JSON.stringify(checkpoint.payload),
-        token: checkpoint.token,
-      })
-      .execute();
+    await this.#db.transaction().execute(async (transaction) => {
+      // Signed over what the store still is: another writer may have gone on meanwhile.
+      await advance(transaction, checkpoint.payload.stream_seq, checkpoint.payload.stream_seq);
+      await transaction
+        .insertInto('audit_checkpoints')
+        .values({
+          number: checkpoint.payload.number,
+          payload: JSON.stringify(checkpoint.payload),
+          token: checkpoint.token,
+        })
+        .execute();
+    });
+  }
+
+  async retain(tombstone: StoredTombstone): Promise<number> {
+    const { number, stream_seq } = tombstone.checkpoint.payload;
+    const row = { id: 1, number, tombstone: JSON.stringify(tombstone) };
+    return await this.#db.transaction().execute(async (transaction) => {
+      const placed = await transaction
+        .insertInto('audit_tombstone')
+        .values(row)
+        .onConflict((conflict) =>
+          conflict
+            .column('id')
+            .doUpdateSet({ number, tombstone: row.tombstone })
+            // Never back to an older one: its records are gone.
+            .where('audit_tombstone.number', '<', number),
+        )
+        .returning('id')
+        .executeTakeFirst();
+      if (placed === undefined) return 0;
+      const removed = await transaction
+        .deleteFrom('audit_records')
+        .where('seq', '<=', stream_seq)
+        .executeTakeFirst();
+      await transaction.deleteFrom('audit_checkpoints').where('number', '<', number).execute();
+      return Number(removed.numDeletedRows);
+    });
+  }
+
+  async tombstone(): Promise<StoredTombstone | undefined> {
+    const row = await this.#db.selectFrom('audit_tombstone').select('tombstone').executeTakeFirst();
+    return row === undefined ? undefined : storedTombstone.parse(JSON.parse(row.tombstone));
+  }
+
+  async lastCheckpoint(): Promise<StoredCheckpoint | undefined> {
+    const row = await this.#db
+      .selectFrom('audit_checkpoints')
+      .selectAll()
+      .orderBy('number', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return row === undefined ? undefined : checkpointOf(row);
   }
 
   async checkpoints(): Promise<readonly StoredCheckpoint[]> {
     const rows = await this.#db.selectFrom('audit_checkpoints').selectAll().orderBy('number').execute();
-    return rows.map(({ payload, token }) => ({
-      payload: checkpointPayload.parse(JSON.parse(payload)),
-      token,
-    }));
+    return rows.map(checkpointOf);
   }
 }
+
+/** The fence: who built upon another end of the trail than the store's writes nothing, lock or no lock (R41). */
+async function advance(transaction: Transaction<Tables>, from: number, to: number): Promise<void> {
+  if (from === 0) {
+    await transaction
+      .insertInto('audit_progress')
+      .values({ id: 1, last_seq: 0 })
+      .onConflict((conflict) => conflict.column('id').doNothing())
+      .execute();
+  }
+  const moved = await transaction
+    .updateTable('audit_progress')
+    .set({ last_seq: to })
+    .where('id', '=', 1)
+    .where('last_seq', '=', from)
+    .executeTakeFirst();
+  if (moved.numUpdatedRows !== 1n) {
+    throw new GloveboxError('GB_STORE_CONFLICT', { detail: `the trail does not end at record ${from}` });
+  }
+}
+
+/** As many rows as every database takes in one statement. */
+const pageRows = 500;
+function* pagesOf(records: readonly ChainedRecord[]): Generator<readonly ChainedRecord[]> {
+  for (let at = 0; at < records.length; at += pageRows) yield records.slice(at, at + pageRows);
+}
+
+const rowOf = ({ seq, prev, hash, record }: ChainedRecord) => ({
+  seq,
+  session: record.session,
+  id: record.id,
+  prev,
+  hash,
+  record: JSON.stringify(record),
+});
 
 const headOf = (row: Selectable<AuditHeadTable>): ChainHead => ({
   session: row.session,
@@ -117,4 +194,14 @@ const chainedOf = (row: Selectable<AuditRecordTable>): ChainedRecord => ({
   prev: row.prev,
   hash: row.hash,
   record: auditRecord.parse(JSON.parse(row.record)),
+});
+
+const storedTombstone = z.object({
+  checkpoint: z.object({ payload: checkpointPayload, token: z.string() }),
+  heads: z.array(z.object({ session: z.string(), count: z.number(), hash: z.string(), lastSeq: z.number() })),
+});
+
+const checkpointOf = ({ payload, token }: Selectable<AuditCheckpointTable>): StoredCheckpoint => ({
+  payload: checkpointPayload.parse(JSON.parse(payload)),
+  token,
 });

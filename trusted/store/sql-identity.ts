@@ -10,15 +10,19 @@ import {
   type Lineage,
   type RenewalOutcome,
 } from '../identity/index.ts';
+import type { SqlDialect } from './sql-store.ts';
 import type { Tables } from './tables.ts';
 
+export type LineageDialect = Pick<SqlDialect, 'holdLineages' | 'tellRevoked'>;
 type Db = Kysely<Tables> | Transaction<Tables>;
 
 /** trusted/identity's port: each method is one statement or one transaction, decided by what the database says it changed. */
 export class SqlIdentityStore implements IdentityStore {
   readonly #db: Kysely<Tables>;
-  constructor(db: Kysely<Tables>) {
+  readonly #dialect: LineageDialect;
+  constructor(db: Kysely<Tables>, dialect: LineageDialect) {
     this.#db = db;
+    this.#dialect = dialect;
   }
 
   async insertHash(hash: string, binding: JoinBinding): Promise<void> {
@@ -53,6 +57,7 @@ export class SqlIdentityStore implements IdentityStore {
 
   async beginLineage(lineage: string, first: IssuedSerial): Promise<boolean> {
     return await this.#db.transaction().execute(async (transaction) => {
+      await this.#dialect.holdLineages(transaction, [lineage]);
       if (await isRevoked(transaction, lineage)) return false;
       await transaction.insertInto('serials').values(serialRow(lineage, first)).execute();
       return true;
@@ -92,6 +97,8 @@ export class SqlIdentityStore implements IdentityStore {
         .where('serial', '=', serial)
         .executeTakeFirst();
       if (row === undefined) return { state: 'unknown' };
+      // Or a revocation that goes on beside this would not see the certificate that is made here.
+      await this.#dialect.holdLineages(transaction, [row.lineage]);
       const marked = await transaction
         .updateTable('serials')
         .set({ renewed_at: nowMs })
@@ -99,7 +106,7 @@ export class SqlIdentityStore implements IdentityStore {
         .where('renewed_at', 'is', null)
         .executeTakeFirst();
       if (marked.numUpdatedRows !== 1n || (await isRevoked(transaction, row.lineage))) {
-        return { state: 'revoked', serials: await revoke(transaction, [row.lineage], nowMs) };
+        return { state: 'revoked', serials: await this.#revoke(transaction, [row.lineage], nowMs) };
       }
       await transaction.insertInto('serials').values(serialRow(row.lineage, next)).execute();
       return { state: 'renewed' };
@@ -109,7 +116,7 @@ export class SqlIdentityStore implements IdentityStore {
   async revokeLineage(lineage: string, nowMs: number): Promise<readonly string[]> {
     return await this.#db
       .transaction()
-      .execute(async (transaction) => await revoke(transaction, [lineage], nowMs));
+      .execute(async (transaction) => await this.#revoke(transaction, [lineage], nowMs));
   }
 
   async revokeIdentity(spiffeId: SpiffeId, nowMs: number): Promise<readonly string[]> {
@@ -133,7 +140,7 @@ export class SqlIdentityStore implements IdentityStore {
           .execute(),
       ];
       const lineages = new Set([...rows.map((row) => row.lineage), ...tokens.map((token) => token.hash)]);
-      return await revoke(transaction, [...lineages], nowMs);
+      return await this.#revoke(transaction, [...lineages], nowMs);
     });
   }
 
@@ -158,6 +165,32 @@ export class SqlIdentityStore implements IdentityStore {
         .execute();
     });
   }
+
+  /** The answer: what of these lineages has not ended. */
+  async #revoke(
+    db: Transaction<Tables>,
+    lineages: readonly string[],
+    nowMs: number,
+  ): Promise<readonly string[]> {
+    await this.#dialect.holdLineages(db, lineages);
+    const alive: string[] = [];
+    for (const lineage of lineages) {
+      await db
+        .insertInto('revoked_lineages')
+        .values({ lineage })
+        .onConflict((conflict) => conflict.column('lineage').doNothing())
+        .execute();
+      const rows = await db
+        .selectFrom('serials')
+        .select('serial')
+        .where('lineage', '=', lineage)
+        .where('not_after', '>', nowMs)
+        .execute();
+      alive.push(...rows.map((row) => row.serial));
+    }
+    if (lineages.length > 0) await this.#dialect.tellRevoked(db);
+    return alive;
+  }
 }
 
 async function isRevoked(db: Db, lineage: string): Promise<boolean> {
@@ -167,26 +200,6 @@ async function isRevoked(db: Db, lineage: string): Promise<boolean> {
     .where('lineage', '=', lineage)
     .executeTakeFirst();
   return row !== undefined;
-}
-
-/** The answer: what of these lineages has not ended. */
-async function revoke(db: Db, lineages: readonly string[], nowMs: number): Promise<readonly string[]> {
-  const alive: string[] = [];
-  for (const lineage of lineages) {
-    await db
-      .insertInto('revoked_lineages')
-      .values({ lineage })
-      .onConflict((conflict) => conflict.column('lineage').doNothing())
-      .execute();
-    const rows = await db
-      .selectFrom('serials')
-      .select('serial')
-      .where('lineage', '=', lineage)
-      .where('not_after', '>', nowMs)
-      .execute();
-    alive.push(...rows.map((row) => row.serial));
-  }
-  return alive;
 }
 
 const serialRow = (lineage: string, issued: IssuedSerial) => ({

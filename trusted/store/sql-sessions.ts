@@ -31,22 +31,27 @@ export class SqlSessionStore implements SessionStore {
   }
 
   async insert(origin: SessionOrigin, life: SessionLife): Promise<SessionRecord> {
-    return await this.#db.transaction().execute(async (transaction) => {
-      const taken = await transaction
-        .selectFrom('sessions')
-        .select('id')
-        .where('name', '=', origin.name)
-        .where('state', '!=', 'ended')
-        .executeTakeFirst();
-      if (taken !== undefined) {
-        throw new GloveboxError('GB_INPUT_INVALID', {
-          what: `The name ${origin.name}`,
-          detail: `session ${taken.id} of that name is still open`,
-        });
-      }
-      const row = { ...originColumns(origin), ...lifeColumns(life), ...freshFindings };
-      await transaction.insertInto('sessions').values(row).execute();
-      return recordOf(row);
+    const row = { ...originColumns(origin), ...lifeColumns(life), ...freshFindings };
+    // The index on open names decides: a look before the insert would not see who inserts at the same time.
+    const inserted = await this.#db
+      .insertInto('sessions')
+      .values(row)
+      .onConflict((conflict) => conflict.doNothing())
+      .returning('id')
+      .executeTakeFirst();
+    if (inserted !== undefined) return recordOf(row);
+    const taken = await this.#db
+      .selectFrom('sessions')
+      .select('id')
+      .where('name', '=', origin.name)
+      .where('state', '!=', 'ended')
+      .executeTakeFirst();
+    throw new GloveboxError('GB_INPUT_INVALID', {
+      what: `The name ${origin.name}`,
+      detail:
+        taken === undefined
+          ? 'its id is taken, or was a moment ago'
+          : `session ${taken.id} of that name is still open`,
     });
   }
 
@@ -55,9 +60,14 @@ export class SqlSessionStore implements SessionStore {
     return row === undefined ? undefined : recordOf(row);
   }
 
-  async list(filter: { readonly ended: boolean; readonly limit: number }): Promise<readonly SessionRecord[]> {
+  async list(filter: {
+    readonly ended: boolean;
+    readonly limit: number;
+    readonly replica?: string;
+  }): Promise<readonly SessionRecord[]> {
     let query = this.#db.selectFrom('sessions').selectAll();
     if (!filter.ended) query = query.where('state', '!=', 'ended');
+    if (filter.replica !== undefined) query = query.where('replica', '=', filter.replica);
     const rows = await query.orderBy('created_at', 'desc').orderBy('id').limit(filter.limit).execute();
     return rows.map(recordOf);
   }
@@ -82,15 +92,26 @@ export class SqlSessionStore implements SessionStore {
     return rows.map(recordOf);
   }
 
-  async unsettled(): Promise<readonly SessionRecord[]> {
+  async unsettled(replica: string): Promise<readonly SessionRecord[]> {
     const rows = await this.#db
       .selectFrom('sessions')
       .selectAll()
       .where('state', '=', 'ended')
       .where('settled', '=', 0)
+      .where('replica', '=', replica)
       .orderBy('created_at')
       .execute();
     return rows.map(recordOf);
+  }
+
+  async openReplicas(): Promise<readonly string[]> {
+    const rows = await this.#db
+      .selectFrom('sessions')
+      .select('replica')
+      .distinct()
+      .where((e) => e.or([e('state', '!=', 'ended'), e('settled', '=', 0)]))
+      .execute();
+    return rows.map((row) => row.replica);
   }
 
   async countOpen(): Promise<number> {
@@ -167,6 +188,7 @@ const originColumns = (origin: SessionOrigin) => ({
   id: origin.id,
   sandbox_id: origin.sandboxId,
   name: origin.name,
+  replica: origin.replica,
   command: JSON.stringify(origin.command),
   workspace: origin.workspace,
   workspace_mode: origin.workspaceMode,
@@ -202,6 +224,7 @@ function recordOf(row: Selectable<SessionTable>): SessionRecord {
     id: asSessionId(row.id),
     sandboxId: asSandboxId(row.sandbox_id),
     name: row.name,
+    replica: row.replica,
     command: strings(row.command),
     workspace: row.workspace,
     workspaceMode: sessionView.shape.workspaceMode.parse(row.workspace_mode),

@@ -1,6 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GloveboxError } from '../../pure/contracts/index.ts';
+import {
+  encodeId,
+  GloveboxError,
+  isId,
+  storeSetting,
+  storeSettingFile,
+  type StoreSetting,
+} from '../../pure/contracts/index.ts';
 
 /** The layout of the state folder. It counts up when an older Glovebox could not understand what a newer one wrote. */
 export const stateVersion = 1;
@@ -13,6 +21,10 @@ export interface StateFolder {
   readonly secrets: string;
   readonly sessions: string;
   readonly log: string;
+  /** Whose the store is; made once, at random. */
+  readonly installation: string;
+  /** Undefined: the SQLite file. */
+  readonly storeSetting: StoreSetting | undefined;
 }
 
 /**
@@ -34,6 +46,9 @@ export async function openStateFolder(root: string): Promise<StateFolder> {
       'Use the version of Glovebox that wrote it, or move the folder away.',
     );
   }
+  const settingFile = join(root, storeSettingFile);
+  const installationFile = join(root, 'INSTALLATION');
+  for (const file of [settingFile, installationFile]) await refuseLooseFile(file);
   const folder: StateFolder = {
     root,
     database: join(root, 'control-plane.db'),
@@ -42,6 +57,8 @@ export async function openStateFolder(root: string): Promise<StateFolder> {
     secrets: join(root, 'secrets'),
     sessions: join(root, 'sessions'),
     log: join(root, 'control-plane.log'),
+    installation: await installationIn(installationFile),
+    storeSetting: await settingIn(settingFile),
   };
   for (const path of [folder.keys, folder.nats, folder.secrets, folder.sessions]) {
     await mkdir(path, { recursive: true, mode: 0o700 });
@@ -82,6 +99,25 @@ function refuseOthers(path: string, uid: number, mode: number, repair: string): 
       `its mode ${(mode & 0o777).toString(8)} lets others in`,
       `Make sure that nobody else changed it, then run: ${repair} ${path}`,
     );
+  }
+}
+
+async function installationIn(file: string): Promise<string> {
+  const there = await readIfThere(file);
+  const id = there?.trim() ?? encodeId(randomBytes(16));
+  if (!isId(id)) throw refusal(file, 'it holds no id', 'Put back the file that was there.');
+  if (there === undefined) await writeFile(file, `${id}\n`, { mode: 0o600, flag: 'wx' });
+  return id;
+}
+
+async function settingIn(file: string): Promise<StoreSetting | undefined> {
+  const text = await readIfThere(file);
+  if (text === undefined) return undefined;
+  try {
+    return storeSetting.parse(JSON.parse(text));
+  } catch {
+    // No fallback to an empty SQLite file: it would know nothing of what was spent and revoked.
+    throw refusal(file, 'it does not say where the store is', 'Put back what `glovebox up --store` wrote.');
   }
 }
 

@@ -1,6 +1,7 @@
 import type { AuditStore } from '../audit/index.ts';
 import type { IdentityStore } from '../identity/index.ts';
 import type { ConsentStore, GrantStore } from './consents.ts';
+import type { Replicas } from './replicas.ts';
 import type { SessionStore } from './sessions.ts';
 import type { WaiverStore } from './waivers.ts';
 
@@ -12,5 +13,8 @@ export interface Store {
   readonly waivers: WaiverStore;
   readonly identity: IdentityStore;
   readonly audit: AuditStore;
+  readonly replicas: Replicas;
+  /** The store is this installation's from the first time on; GB_STATE_REFUSED for every other. */
+  claim(installation: string): Promise<void>;
   close(): Promise<void>;
 }

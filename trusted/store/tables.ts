@@ -34,6 +34,7 @@ export interface SessionTable {
   policy_generation: number;
   turn_id: string | null;
   control_sequence: number;
+  replica: string;
 }
 
 export interface ConsentTable {
@@ -56,6 +57,8 @@ export interface GrantTable {
   challenge_id: string;
   created_at: string;
   revoked_at: string | null;
+  expires_at: string | null;
+  used_at: string | null;
 }
 
 export interface SpentTokenTable {
@@ -90,6 +93,11 @@ export interface RevokedLineageTable {
   lineage: string;
 }
 
+export interface InstallationTable {
+  id: number;
+  name: string;
+}
+
 export interface AuditRecordTable {
   seq: Whole;
   session: string;
@@ -117,6 +125,12 @@ export interface AuditCheckpointTable {
   token: string;
 }
 
+export interface AuditTombstoneTable {
+  id: number;
+  number: Whole;
+  tombstone: string;
+}
+
 export interface Tables {
   sessions: SessionTable;
   consents: ConsentTable;
@@ -126,8 +140,10 @@ export interface Tables {
   join_tokens: JoinTokenTable;
   serials: SerialTable;
   revoked_lineages: RevokedLineageTable;
+  installation: InstallationTable;
   audit_records: AuditRecordTable;
   audit_heads: AuditHeadTable;
   audit_progress: AuditProgressTable;
   audit_checkpoints: AuditCheckpointTable;
+  audit_tombstone: AuditTombstoneTable;
 }

@@ -3,9 +3,20 @@ import { isUp, startDaemon } from '../daemon.ts';
 import { print, printJson } from '../output.ts';
 import { endDaemon } from '../stop-daemon.ts';
 
-export async function up(json: boolean): Promise<number> {
+export async function up(options: Record<string, unknown>): Promise<number> {
   const { places, client } = connect();
   const already = await isUp(places);
+  const json = options['json'] === true;
+  const [url, passwordFile] = [options['store'], options['storePasswordFile']];
+  if (typeof url === 'string') {
+    const { chooseStore } = await import('../choose-store.ts');
+    chooseStore(places, url, typeof passwordFile === 'string' ? passwordFile : undefined, already);
+  } else if (passwordFile !== undefined) {
+    throw new GloveboxError('GB_USAGE', {
+      detail: '--store-password-file',
+      hint: 'It goes with --store, once.',
+    });
+  }
   if (!already) await startDaemon(places, process.env);
   const health = await client.call('health', {});
   if (json) printJson({ ...health, started: !already, socket: places.socket });

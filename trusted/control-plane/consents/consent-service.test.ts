@@ -49,6 +49,7 @@ beforeEach(async () => {
       id: randomIds.session(),
       sandboxId: randomIds.sandbox(),
       name: 'work',
+      replica: 'one',
       command: ['true'],
       workspace: '/w',
       workspaceMode: 'staged',

@@ -188,6 +188,8 @@ export class ConsentService {
       challengeId: asConsentId(claims.challenge_id),
       createdAt: new Date(clock.now()).toISOString(),
       revokedAt: null,
+      expiresAt: session.expiresAt,
+      usedAt: null,
     });
     if (!redeemed) throw new GloveboxError('GB_TOKEN_REPLAYED');
     return { grantId: id };

@@ -12,7 +12,7 @@ import {
   type UserId,
 } from '../../../pure/contracts/index.ts';
 import { newborn, transition } from '../../../pure/session/index.ts';
-import type { SessionRecord, Store } from '../../store/index.ts';
+import { replicaLease, type SessionRecord, type Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import type { WorkspaceGuard } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
@@ -30,7 +30,9 @@ export interface SessionServiceOptions extends Pick<
   SessionRunOptions,
   'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
 > {
-  readonly store: Pick<Store, 'sessions'>;
+  readonly store: Pick<Store, 'sessions' | 'replicas'>;
+  /** This control plane, among those that share the store. */
+  readonly replica: string;
   readonly narrow: PolicyChangeOptions['narrow'];
   readonly pool: Pick<SidecarPool, 'take' | 'fill'>;
   readonly ids: Ids;
@@ -108,6 +110,7 @@ export class SessionService {
         id: sessionId,
         sandboxId,
         name,
+        replica: this.#options.replica,
         command: request.command.length > 0 ? request.command : plan.argv,
         workspace: plan.workspace,
         workspaceMode: plan.document.workspace.mode,
@@ -318,9 +321,31 @@ export class SessionService {
 
   /** At the start: what a predecessor left open is over; its sandboxes were reaped, its changes are kept (R46). */
   async recover(): Promise<number> {
+    const { store, replica } = this.#options;
+    let recovered = 0;
+    for (const owner of await store.sessions.openReplicas()) {
+      // What was written before control planes had names is this one's: it has the state folder.
+      if (owner === replica || owner === '') recovered += await this.#endAll(owner);
+      else recovered += await this.#endAbandoned(owner);
+    }
+    return recovered;
+  }
+
+  /** Of another replica: only if it lives no more, which who holds its lease can be sure of. */
+  async #endAbandoned(owner: string): Promise<number> {
+    const lease = await this.#options.store.replicas.tryTake(replicaLease(owner));
+    if (lease === undefined) return 0;
+    try {
+      return await this.#endAll(owner);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  async #endAll(owner: string): Promise<number> {
     const { store, clock, changes, onError } = this.#options;
-    await this.#settleEnded();
-    const left = await store.sessions.list({ ended: false, limit: limits.listLength.value });
+    await this.#settleEnded(owner);
+    const left = await store.sessions.list({ ended: false, limit: limits.listLength.value, replica: owner });
     for (const record of left) {
       const at = new Date(clock.now()).toISOString();
       const kept = await changes.hasChanges(record).catch((error: unknown) => {
@@ -348,9 +373,9 @@ export class SessionService {
   }
 
   /** Sessions whose end could not be written down whole, since the bus or the store was away just then (R42). */
-  async #settleEnded(): Promise<void> {
+  async #settleEnded(owner: string): Promise<void> {
     const { store, audit, settleIntents } = this.#options;
-    for (const record of await store.sessions.unsettled()) {
+    for (const record of await store.sessions.unsettled(owner)) {
       const sequence = await audit.record({
         session: record.id,
         sandbox: record.sandboxId,

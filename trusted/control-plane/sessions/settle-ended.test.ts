@@ -16,6 +16,7 @@ it('[R42] what a session left open when nothing could be written down is settled
   const recover = async (): Promise<number> =>
     await new SessionService({
       store,
+      replica: 'one',
       audit: {
         record: () =>
           down
@@ -33,6 +34,7 @@ it('[R42] what a session left open when nothing could be written down is settled
         id: randomIds.session(),
         sandboxId: randomIds.sandbox(),
         name,
+        replica: 'one',
         command: ['true'],
         workspace: '/w',
         workspaceMode: 'staged',
@@ -53,7 +55,7 @@ it('[R42] what a session left open when nothing could be written down is settled
   await insert('done', true);
   const open = await insert('open', false);
   await expect(recover()).rejects.toMatchObject({ code: 'GB_AUDIT_UNAVAILABLE' });
-  expect((await store.sessions.unsettled()).map(({ id }) => id)).toEqual([open]);
+  expect((await store.sessions.unsettled('one')).map(({ id }) => id)).toEqual([open]);
   down = false;
   await recover();
   await recover();

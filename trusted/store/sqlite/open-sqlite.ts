@@ -3,11 +3,8 @@ import { chmodSync, existsSync } from 'node:fs';
 import { Kysely, SqliteDialect } from 'kysely';
 import { awaitedMigrations, migrate } from '../migrations.ts';
 import { backUp } from './back-up.ts';
-import { SqlAuditStore } from '../sql-audit.ts';
-import { SqlConsentStore, SqlGrantStore } from '../sql-consents.ts';
-import { SqlIdentityStore } from '../sql-identity.ts';
-import { SqlSessionStore } from '../sql-sessions.ts';
-import { SqlWaiverStore } from '../sql-waivers.ts';
+import { SoleReplica } from '../replicas.ts';
+import { sqlStore } from '../sql-store.ts';
 import type { Store } from '../store.ts';
 import type { Tables } from '../tables.ts';
 
@@ -25,18 +22,17 @@ export async function openSqliteStore(file: string): Promise<Store> {
   try {
     const { applied, awaited } = await awaitedMigrations(db);
     if (applied.length > 0 && awaited.length > 0) backUp(sqlite, file, applied.at(-1) ?? '');
-    await migrate(db);
+    await migrate(db, file);
   } catch (error) {
     await db.destroy();
     throw error;
   }
-  return {
-    sessions: new SqlSessionStore(db),
-    consents: new SqlConsentStore(db),
-    grants: new SqlGrantStore(db),
-    waivers: new SqlWaiverStore(db),
-    identity: new SqlIdentityStore(db),
-    audit: new SqlAuditStore(db),
+  return sqlStore(db, {
+    place: file,
+    replicas: new SoleReplica(),
+    // One connection, one process: transactions follow one another anyway.
+    holdLineages: () => Promise.resolve(),
+    tellRevoked: () => Promise.resolve(),
     close: async () => await db.destroy(),
-  };
+  });
 }
