@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { JSONWebKeySet } from 'jose';
 import { GloveboxError } from '../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../pure/render/index.ts';
-import { verifyExport, type VerifyResult } from '../../pure/verify/index.ts';
+import { exportLine, toOcsf, verifyExport, type VerifyResult } from '../../pure/verify/index.ts';
 
 export interface AuditVerdict {
   readonly result: VerifyResult;
@@ -17,18 +17,28 @@ export async function verifyAudit(
   text: string,
   keys: JSONWebKeySet,
   witness: string | undefined,
+  keysGiven: boolean,
 ): Promise<AuditVerdict> {
   const result = await verifyExport(text.split('\n'), keys, witness);
-  return { result, lines: linesOf(result, witness !== undefined) };
+  return { result, lines: linesOf(result, witness !== undefined, keysGiven) };
 }
 
-function linesOf(result: VerifyResult, witnessed: boolean): string[] {
+function linesOf(result: VerifyResult, witnessed: boolean, keysGiven: boolean): string[] {
   if (result.ok) {
     const open =
       result.uncovered === 0 ? '' : `; ${result.uncovered} after the last checkpoint, in order but unsigned`;
+    const removed =
+      result.removed === 0 ? '' : `; ${result.removed} before them were taken away by order (retention)`;
     return [
-      `Whole: ${result.records} records of ${result.sessions} sessions under ${result.checkpoints} signed checkpoints${open}.`,
-      ...(witnessed ? [] : ['Without a witness’s checkpoint (--witness FILE) a cut-off end cannot be seen.']),
+      `Whole: ${result.records} records of ${result.sessions} sessions under ${result.checkpoints} signed checkpoints${removed}${open}.`,
+      ...(keysGiven
+        ? []
+        : [
+            'NOT PROVEN: the keys are those that this machine showed first. Keep `glovebox audit keys` elsewhere, and give --keys FILE.',
+          ]),
+      ...(witnessed
+        ? []
+        : ['Without a witness’s checkpoint (--checkpoint FILE) a cut-off end cannot be seen.']),
     ];
   }
   const more = result.problems.length - shownProblems;
@@ -43,6 +53,23 @@ function linesOf(result: VerifyResult, witnessed: boolean): string[] {
     ...(more > 0 ? [`  and ${more} more`] : []),
   ];
 }
+
+/** The lines of an export as OCSF events, which `audit verify` reads too. The header has the time of the first record. */
+export function asOcsf(text: string): string {
+  const lines = linesIn(text).map((line) => exportLine.parse(JSON.parse(line)));
+  const first = lines.find((line) => line.type === 'record');
+  const at = first?.type === 'record' ? Date.parse(first.record.time) : 0;
+  return lines.map((line) => `${JSON.stringify(toOcsf(line, at))}\n`).join('');
+}
+
+export function lastCheckpointOf(text: string): string | undefined {
+  const last = linesIn(text)
+    .map((line) => exportLine.parse(JSON.parse(line)))
+    .findLast((line) => line.type === 'checkpoint');
+  return last?.type === 'checkpoint' ? last.token : undefined;
+}
+
+const linesIn = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 
 /** Public keys from a file: a JWKS, as `glovebox audit keys` prints it. */
 export function readKeys(file: string): JSONWebKeySet {

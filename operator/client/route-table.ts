@@ -45,6 +45,7 @@ export const routeTable: RouteTable = {
   putSecret: { method: 'PUT', path: '/v1/secrets/:id' },
   removeSecret: { method: 'DELETE', path: '/v1/secrets/:id' },
   audit: { method: 'GET', path: '/v1/audit' },
+  retainAudit: { method: 'POST', path: '/v1/audit/retain' },
   exportAudit: { method: 'GET', path: '/v1/audit/export' },
   publicKeys: { method: 'GET', path: '/v1/keys' },
   presets: { method: 'GET', path: '/v1/presets' },

@@ -701,6 +701,13 @@ export const limits = {
     bounds: 'time between two checkpoints',
     reached: 'a checkpoint is signed',
   },
+  auditRetain: {
+    value: 604_800_000,
+    unit: 'ms',
+    owner: 'audit',
+    bounds: 'how young a record may be that retention takes away; longer than any session lasts',
+    reached: 'GB_INPUT_INVALID',
+  },
   auditQuery: {
     value: 1_000,
     unit: 'count',

@@ -339,6 +339,14 @@ export const operatorRoutes = defineRoutes({
     }),
     response: z.array(z.record(z.string(), z.unknown())),
   },
+  /** Takes the records before a time away, and leaves a tombstone under a signed checkpoint. */
+  retainAudit: {
+    method: 'POST',
+    path: '/v1/audit/retain',
+    ...person,
+    body: z.strictObject({ before: z.iso.datetime({ precision: 3 }) }),
+    response: z.object({ removed: z.int(), checkpoint: z.int() }),
+  },
   /** JSON lines: records with their chain, and checkpoints; `glovebox audit verify` checks it offline. */
   exportAudit: {
     method: 'GET',

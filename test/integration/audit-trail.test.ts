@@ -218,7 +218,12 @@ describe('the audit writer', () => {
     }
     expect((await store.checkpoints()).map(({ payload }) => payload.records)).toEqual([2, 4]);
     const lines = await exportAudit(writer, store);
-    expect(await verifyExport(lines, key.jwks)).toMatchObject({ ok: true, checkpoints: 3, uncovered: 0, removed: 0 });
+    expect(await verifyExport(lines, key.jwks)).toMatchObject({
+      ok: true,
+      checkpoints: 3,
+      uncovered: 0,
+      removed: 0,
+    });
   });
 
   it('[R42] refuses a stream whose numbers would be taken for records that the store has', async () => {

@@ -101,6 +101,7 @@ const bodies: {
   operator: {
     waive: { name: 'apparmor', waived: true },
     pullImage: { reference: 'No Image' },
+    retainAudit: { before: '2020-01-01T00:00:00.000Z' },
     createSession: { command: ['true'], workspace: '/tmp' },
     updateSandboxPolicy: { text: 'version: 1', file: 'policy.yaml' },
     applyChanges: { sensitive: [] },

@@ -1,5 +1,12 @@
 import { GloveboxError } from '../../pure/contracts/index.ts';
-import { headAfter, retainDetail, rootOfHeads, type ChainHead } from '../../pure/verify/index.ts';
+import {
+  chainRecord,
+  headAfter,
+  retainDetail,
+  rootOfHeads,
+  type ChainHead,
+  type CheckpointPayload,
+} from '../../pure/verify/index.ts';
 import { readAll, type ExportTurn } from './export.ts';
 import type { AuditStore, StoredCheckpoint } from './store.ts';
 
@@ -40,10 +47,17 @@ async function headsAt(store: AuditStore, { payload }: StoredCheckpoint): Promis
   const heads = new Map((await store.tombstone())?.heads.map((head) => [head.session, head]));
   for await (const chained of readAll(store)) {
     if (chained.seq > payload.stream_seq) break;
-    heads.set(chained.record.session, headAfter(heads.get(chained.record.session), chained));
+    const before = heads.get(chained.record.session);
+    const again = chainRecord(before, chained.seq, chained.record);
+    if (again.hash !== chained.hash || again.prev !== chained.prev) throw tampered(payload);
+    heads.set(chained.record.session, headAfter(before, again));
   }
   const all = [...heads.values()];
-  if (rootOfHeads(all) === payload.root) return all;
-  const detail = `the records up to ${payload.stream_seq} are not those of checkpoint ${payload.number}`;
-  throw new GloveboxError('GB_AUDIT_TAMPERED', { detail });
+  if (rootOfHeads(all) !== payload.root) throw tampered(payload);
+  return all;
 }
+
+const tampered = ({ stream_seq, number }: CheckpointPayload): GloveboxError =>
+  new GloveboxError('GB_AUDIT_TAMPERED', {
+    detail: `the records up to ${stream_seq} are not those of checkpoint ${number}`,
+  });

@@ -8,7 +8,8 @@ import {
   type SidecarBootstrap,
 } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
-import { exportAudit, query } from '../audit/index.ts';
+import { exportAudit, query, retainAudit } from '../audit/index.ts';
+import { retainOperation } from '../../pure/verify/index.ts';
 import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
@@ -396,6 +397,23 @@ function auditReader(ground: Ground): AuditReader {
       });
       return found.map((one) => ({ ...one }));
     },
+    retain: async (before, user) =>
+      await retainAudit(
+        {
+          writer: auditWriter,
+          store: store.audit,
+          record: async (detail) => {
+            const order = {
+              session: 'system',
+              operation: retainOperation,
+              decision: 'allow',
+              rule: 'operator',
+            } as const;
+            await auditWriter.caughtUp(await ground.audit.record({ ...order, detail, user }));
+          },
+        },
+        before,
+      ),
     export: async function* (session) {
       for (const line of await exportAudit(auditWriter, store.audit, session)) yield `${line}\n`;
     },

@@ -8,6 +8,7 @@ import type {
   SessionId,
   SessionView,
   TierName,
+  UserId,
 } from '../../pure/contracts/index.ts';
 import type { Applied, Choice, Discarded, FileHunks } from '../changes/index.ts';
 import type { SandboxUsage } from '../drivers/index.ts';
@@ -111,6 +112,8 @@ export interface AuditReader {
     readonly session?: string;
     readonly limit: number;
   }): Promise<readonly Record<string, unknown>[]>;
+  /** `user`: who ordered it. */
+  retain(before: Date, user: UserId): Promise<{ readonly removed: number; readonly checkpoint: number }>;
   /** JSON lines: records, checkpoints, keys. */
   export(session?: string): AsyncIterable<string>;
 }

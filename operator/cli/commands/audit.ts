@@ -19,7 +19,11 @@ export async function audit(
     case 'list':
       return list(session, options);
     case 'export':
-      return exportTo(session);
+      return exportTo(session, textOf(options['format']) ?? 'jsonl');
+    case 'checkpoint':
+      return checkpoint();
+    case 'retain':
+      return retain(textOf(options['older']), options['json'] === true);
     case 'keys':
       printJson(await currentKeys());
       return 0;
@@ -28,7 +32,7 @@ export async function audit(
     default:
       throw new GloveboxError('GB_USAGE', {
         detail: `audit ${what}`,
-        hint: 'It is glovebox audit, audit export, audit keys, or audit verify [FILE].',
+        hint: 'It is glovebox audit, or audit with export, checkpoint, keys, verify [FILE] or retain.',
       });
   }
 }
@@ -74,12 +78,44 @@ function recordTable(found: readonly AuditRecord[]): string {
   );
 }
 
-async function exportTo(session: string | undefined): Promise<number> {
+async function exportTo(session: string | undefined, format: string): Promise<number> {
+  if (format !== 'jsonl' && format !== 'ocsf')
+    throw new GloveboxError('GB_USAGE', { detail: `--format ${format}`, hint: 'It is jsonl or ocsf.' });
   const { stdout } = process;
+  if (format === 'ocsf') {
+    const { asOcsf } = await import('../audit-verify.ts');
+    stdout.write(asOcsf(await exported(session)));
+    return 0;
+  }
   for await (const chunk of (await connect().client.exportAudit(session)) as AsyncIterable<Buffer>) {
     if (stdout.destroyed) break;
     await new Promise((resolve) => stdout.write(chunk, resolve));
   }
+  return 0;
+}
+
+/** The newest checkpoint, for a witness: whoever has it can tell later what was changed or cut off before it. */
+async function checkpoint(): Promise<number> {
+  const { lastCheckpointOf } = await import('../audit-verify.ts');
+  const token = lastCheckpointOf(await exported('system').catch(() => exported(undefined)));
+  if (token === undefined)
+    throw new GloveboxError('GB_NOT_FOUND', { what: 'checkpoint', detail: 'nothing is recorded yet' });
+  print(token);
+  return 0;
+}
+
+async function retain(older: string | undefined, json: boolean): Promise<number> {
+  if (older === undefined)
+    throw new GloveboxError('GB_USAGE', {
+      detail: 'audit retain',
+      hint: 'It needs --older, such as --older 90d.',
+    });
+  const { readDuration } = await import('../run/duration.ts');
+  const before = new Date(Date.now() - readDuration(older) * 1000).toISOString();
+  const { removed, checkpoint: number } = await connect().client.call('retainAudit', { body: { before } });
+  if (json) printJson({ removed, checkpoint: number });
+  else if (number === 0) print('No checkpoint is that old: nothing was taken away.');
+  else print(`${removed} records were taken away, up to checkpoint ${number}; the rest verifies.`);
   return 0;
 }
 
@@ -91,20 +127,26 @@ async function verify(
   options: Options,
 ): Promise<number> {
   const text = file === undefined ? await exported(session) : readInput(file);
-  const witnessFile = textOf(options['witness']);
+  const witnessFile = textOf(options['checkpoint']) ?? textOf(options['witness']);
   const witness = witnessFile === undefined ? undefined : readInput(witnessFile).trim();
-  const { verifyAudit } = await import('../audit-verify.ts');
-  const { result, lines } = await verifyAudit(text, await keysFor(textOf(options['keys'])), witness);
-  if (options['json'] === true) printJson(result);
+  const { readKeys, verifyAudit } = await import('../audit-verify.ts');
+  const keysFile = textOf(options['keys']);
+  const keys = keysFile === undefined ? await keysOfThisMachine() : readKeys(keysFile);
+  const { result, lines } = await verifyAudit(text, keys, witness, keysFile !== undefined);
+  if (options['json'] === true)
+    printJson({ ...result, keys: keysFile === undefined ? 'first-seen' : 'given' });
   else for (const line of lines) print(line);
-  return result.ok ? 0 : 1;
+  if (!result.ok) return 1;
+  return keysFile === undefined || result.uncovered > 0 ? unproven : 0;
 }
 
-/** Keys from the file that is named; else those that were seen first, which a replaced key cannot replace. */
-async function keysFor(file: string | undefined): Promise<JSONWebKeySet> {
+/** Nothing is wrong, and not everything is proven: who wrote the trail chose the keys, or has not signed the end yet. */
+const unproven = 3;
+
+/** Those that were seen first, which a replaced key cannot replace here; but whoever replaced it from the start is believed. */
+async function keysOfThisMachine(): Promise<JSONWebKeySet> {
   const { keptKeys, readKeys } = await import('../audit-verify.ts');
   const kept = keptKeys(connect().places.state);
-  if (file !== undefined) return readKeys(file);
   if (existsSync(kept)) return readKeys(kept);
   const keys = await currentKeys();
   writeFileSync(kept, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });

@@ -12,6 +12,8 @@ import {
   fakeSession,
   type FakeControlPlane,
 } from '../../../operator/client/testing.ts';
+import { createCheckpointKey } from '../../../trusted/audit/testing.ts';
+import { smallTrail } from './small-trail.ts';
 import { builtCli, cliOnTerminal, runCli, type BuiltCli } from './built-cli.ts';
 
 let cli: BuiltCli;
@@ -310,6 +312,45 @@ describe('audit verify', () => {
     writeFileSync(file, '{"type":"glovebox-audit","version":1,"session":null}\n');
     expect((await glovebox('audit', 'verify', file, '--keys', keys)).code).toBe(0);
     expect(fake.calls).toEqual([]);
+  });
+
+  test('[R41] without --keys it says that nothing is proven, and ends with 3', async () => {
+    const key = await createCheckpointKey();
+    fake.on('publicKeys', () => key.jwks);
+    const file = join(fake.root, 'export.jsonl');
+    writeFileSync(file, '{"type":"glovebox-audit","version":1,"session":null}\n');
+    const result = await glovebox('audit', 'verify', file);
+    expect(result.code).toBe(3);
+    expect(result.stdout.toString()).toContain('NOT PROVEN');
+    expect(fake.calls.map(({ name }) => name)).toEqual(['publicKeys']);
+  });
+
+  test('[R41] lines that no checkpoint signs end with 3; an export cut off before a witness’s checkpoint with 1', async () => {
+    const key = await createCheckpointKey();
+    const keys = join(fake.root, 'keys.json');
+    writeFileSync(keys, JSON.stringify(key.jwks));
+    const { lines, token } = await smallTrail(key);
+    const [file, witness] = [join(fake.root, 'export.jsonl'), join(fake.root, 'witness.jws')];
+    writeFileSync(witness, `${token}\n`);
+    const verify = async (text: readonly string[]): Promise<number | null> => {
+      writeFileSync(file, text.join('\n'));
+      return (await glovebox('audit', 'verify', file, '--keys', keys, '--checkpoint', witness)).code;
+    };
+    expect(await verify(lines)).toBe(0);
+    expect(await verify(lines.slice(0, -1))).toBe(1);
+    writeFileSync(file, lines.slice(0, -1).join('\n'));
+    expect((await glovebox('audit', 'verify', file, '--keys', keys)).code).toBe(3);
+    // As OCSF, by the command itself, and back.
+    fake.on(
+      'exportAudit',
+      (_request, response) =>
+        void response.setHeader('content-type', 'application/x-ndjson').end(`${lines.join('\n')}\n`),
+    );
+    const ocsf = (await glovebox('audit', 'export', '--format', 'ocsf')).stdout.toString();
+    expect(ocsf).toContain('"class_uid":6003');
+    expect(await verify(ocsf.split('\n'))).toBe(0);
+    expect(await verify(ocsf.replace('"status":"Unknown"', '"status":"Success"').split('\n'))).toBe(1);
+    expect((await glovebox('audit', 'checkpoint')).stdout.toString()).toBe(`${token}\n`);
   });
 });
 

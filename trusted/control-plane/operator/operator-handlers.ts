@@ -2,7 +2,13 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { GloveboxError, isId, type PolicyStatus, type UserId } from '../../../pure/contracts/index.ts';
+import {
+  GloveboxError,
+  isId,
+  limits,
+  type PolicyStatus,
+  type UserId,
+} from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import type { BrowserDoor } from '../browser/browser-door.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
@@ -178,6 +184,16 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       return [
         ...(await auditReader.query({ ...(session === null ? {} : { session }), limit: query.limit ?? 200 })),
       ];
+    },
+    retainAudit: async ({ caller, body }) => {
+      const before = new Date(body.before);
+      if (Date.now() - before.getTime() < limits.auditRetain.value) {
+        throw new GloveboxError('GB_INPUT_INVALID', {
+          what: `The time ${body.before}`,
+          detail: `records are kept for ${limits.auditRetain.value / 86_400_000} days at least`,
+        });
+      }
+      return { ...(await auditReader.retain(before, caller.user)) };
     },
     exportAudit: async ({ query }) => {
       const session = await auditChain(query.session, sessions);
