@@ -8,13 +8,12 @@ import {
   type SidecarBootstrap,
 } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
-import { exportAudit, query, retainAudit } from '../audit/index.ts';
-import { retainOperation } from '../../pure/verify/index.ts';
 import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
 import { RequestRate, type RouteServer } from '../workload-http/index.ts';
 import { imagesOf, type Images } from './images-of.ts';
 import type { DaemonPlaces } from './arguments.ts';
+import { auditReader } from './audit-reader.ts';
 import { BrowserDoor } from './browser/browser-door.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
@@ -30,7 +29,7 @@ import {
   removeStaleSocket,
 } from './operator/operator-socket.ts';
 import { operatorServer, type OperatorServerOptions } from './operator/server.ts';
-import type { AuditReader, HostProbe, WorkspaceChanges, WorkspaceGuard } from './ports.ts';
+import type { HostProbe, WorkspaceChanges, WorkspaceGuard } from './ports.ts';
 import type { Programs } from './programs.ts';
 import { startBeside } from './providers/provider-host.ts';
 import { sharedFolders } from './providers/shared-folders.ts';
@@ -383,39 +382,4 @@ async function startProviders(
       onGone: (gone) => sessions.tellAll({ type: 'provider-gone', domain: gone }),
     }),
   );
-}
-
-function auditReader(ground: Ground): AuditReader {
-  const { store, auditWriter } = ground;
-  return {
-    query: async ({ session, limit }) => {
-      // A person who asks for a few records means the newest ones.
-      const found = await query(store.audit, {
-        ...(session === undefined ? {} : { session }),
-        limit,
-        newest: true,
-      });
-      return found.map((one) => ({ ...one }));
-    },
-    retain: async (before, user) =>
-      await retainAudit(
-        {
-          writer: auditWriter,
-          store: store.audit,
-          record: async (detail) => {
-            const order = {
-              session: 'system',
-              operation: retainOperation,
-              decision: 'allow',
-              rule: 'operator',
-            } as const;
-            await auditWriter.caughtUp(await ground.audit.record({ ...order, detail, user }));
-          },
-        },
-        before,
-      ),
-    export: async function* (session) {
-      for (const line of await exportAudit(auditWriter, store.audit, session)) yield `${line}\n`;
-    },
-  };
 }
