@@ -11,8 +11,8 @@ import {
   type SessionView,
   type UserId,
 } from '../../../pure/contracts/index.ts';
-import { newborn, transition } from '../../../pure/session/index.ts';
-import { replicaLease, type SessionRecord, type Store } from '../../store/index.ts';
+import { newborn } from '../../../pure/session/index.ts';
+import type { SessionRecord, Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import type { WorkspaceGuard } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
@@ -21,6 +21,7 @@ import type { ControlWords } from './control-channel.ts';
 import { changePolicy, type PolicyChangeOptions } from './policy-change.ts';
 import type { ExecRequest } from './exec-turns.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
+import { SessionRecovery } from './session-recovery.ts';
 import { SessionLifeWriter } from './session-life.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
 import { useView } from './session-use.ts';
@@ -319,74 +320,8 @@ export class SessionService {
     return view;
   }
 
-  /** At the start: what a predecessor left open is over; its sandboxes were reaped, its changes are kept (R46). */
   async recover(): Promise<number> {
-    const { store, replica } = this.#options;
-    let recovered = 0;
-    for (const owner of await store.sessions.openReplicas()) {
-      // What was written before control planes had names is this one's: it has the state folder.
-      if (owner === replica || owner === '') recovered += await this.#endAll(owner);
-      else recovered += await this.#endAbandoned(owner);
-    }
-    return recovered;
-  }
-
-  /** Of another replica: only if it lives no more, which who holds its lease can be sure of. */
-  async #endAbandoned(owner: string): Promise<number> {
-    const lease = await this.#options.store.replicas.tryTake(replicaLease(owner));
-    if (lease === undefined) return 0;
-    try {
-      return await this.#endAll(owner);
-    } finally {
-      await lease.release();
-    }
-  }
-
-  async #endAll(owner: string): Promise<number> {
-    const { store, clock, changes, onError } = this.#options;
-    await this.#settleEnded(owner);
-    const left = await store.sessions.list({ ended: false, limit: limits.listLength.value, replica: owner });
-    for (const record of left) {
-      const at = new Date(clock.now()).toISOString();
-      const kept = await changes.hasChanges(record).catch((error: unknown) => {
-        onError(error, 'looking for changes');
-        // Not known is not the same as none.
-        return true;
-      });
-      await store.sessions.note(record.id, { turnId: null, changes: kept ? 'kept' : 'none' });
-      await this.#options.release(record.id);
-      const result = transition(record, { type: 'found-unfinished', at });
-      if (result.kind !== 'moved') continue;
-      const sequence = await this.#options.audit.record({
-        session: record.id,
-        sandbox: record.sandboxId,
-        user: record.user,
-        operation: 'session.end',
-        decision: 'allow',
-        rule: `end.${result.life.reason ?? 'daemon-died'}`,
-      });
-      await this.#options.settleIntents(record.id, sequence);
-      await store.sessions.note(record.id, { settled: true });
-      await store.sessions.move(record.id, record.state, result.life);
-    }
-    return left.length;
-  }
-
-  /** Sessions whose end could not be written down whole, since the bus or the store was away just then (R42). */
-  async #settleEnded(owner: string): Promise<void> {
-    const { store, audit, settleIntents } = this.#options;
-    for (const record of await store.sessions.unsettled(owner)) {
-      const sequence = await audit.record({
-        session: record.id,
-        sandbox: record.sandboxId,
-        user: record.user,
-        operation: 'session.settle',
-        decision: 'allow',
-        rule: `end.${record.reason ?? 'daemon-died'}`,
-      });
-      await settleIntents(record.id, sequence);
-      await store.sessions.note(record.id, { settled: true });
-    }
+    return await new SessionRecovery(this.#options).recover();
   }
 
   /** Ends all of them, in order, and takes no more. */
