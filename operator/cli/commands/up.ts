@@ -1,3 +1,4 @@
+import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { connect } from '../connect.ts';
 import { isUp, startDaemon } from '../daemon.ts';
 import { print, printJson } from '../output.ts';
