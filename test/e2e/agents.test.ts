@@ -8,8 +8,9 @@ import { installed, World } from './world.ts';
 
 const host = 'model.example';
 const canary = `sk-ant-api03-CANARY${'q7Rz'.repeat(12)}-canary`;
-const work =
-  'cat /workspace/read-me.txt; echo made by an agent > made.txt; env; cat /proc/self/environ | tr "\\0" "\\n"';
+/** The gateway refuses a body that holds a placeholder, so what is shown of them to the model is that they are there. */
+const unnamed = "sed 's/gb-placeholder-[a-z0-9]*/a-placeholder/g'";
+const work = `cat /workspace/read-me.txt; echo made by an agent > made.txt; env | ${unnamed}; cat /proc/self/environ | tr "\\0" "\\n" | ${unnamed}`;
 
 /** opencode asks a person before a command looks outside of the workspace. */
 const openCodeWork = work.replace(/; cat \/proc.*/, '');
@@ -190,7 +191,7 @@ function expectKeyAtEndpointOnly(one: Agent, shown: string): void {
   expect(calls.every(({ headers }) => one.key(headers) === canary)).toBe(true);
   const told = calls.map(({ body }) => body).join('\n');
   expect(told).toContain('a fact that only this file holds');
-  expect(told).toContain('_API_KEY=gb-placeholder-');
+  expect(told).toContain('_API_KEY=a-placeholder');
   expect(told).toContain('shared');
   expect(told).not.toContain(canary);
   expect(shown).not.toContain(canary);
