@@ -29,6 +29,7 @@ beforeAll(async () => {
   - { ${at}, methods: [POST], paths: [/small], maxBody: 1KB }
   - { ${at}, paths: [/few], perMinute: 2 }
   - { ${at}, paths: [/budget], budget: 3KB }
+  - { ${at}, methods: [POST], paths: [/other] }
   - { ${at}, methods: [GET, POST], paths: [/v1/**], credential: { secret: model, carrier: 'basic:bot' } }
   - { ${at}, methods: [GET, POST], paths: [/git/repo.git/**], credential: { secret: model, carrier: 'basic:bot' }, git: { push: ['refs/heads/agent/**'] } }
   - { ${at}, methods: [GET, POST], paths: [/git/read.git/**], git: {} }
@@ -158,14 +159,17 @@ describe('rules that look further than host, method and path, with the real curl
     expect(await curl('/budget')).not.toContain('x'.repeat(2000));
     expect(await curl('/budget')).toMatch(/used up.*\n403$/s);
   });
-  it('[R27] a placeholder in a body goes nowhere, split over chunks or not, and alerts', async () => {
+  it('[R27] a placeholder in a body goes to no other host than its own, split over chunks or not, and alerts', async () => {
     const file = join(folder, 'body');
     writeFileSync(file, `${'x'.repeat(65_536 - 10)}${placeholder}${'y'.repeat(100_000)}`);
-    expect(await curl('/v1/x', '--data-binary', `@${file}`)).toMatch(/holds the placeholder.*\n403$/s);
-    expect(await curl('/v1/x', '--data-binary', `a${placeholder}`)).toMatch(/holds the placeholder.*\n403$/s);
+    expect(await curl('/other', '--data-binary', `@${file}`)).toMatch(/holds the placeholder.*\n403$/s);
+    expect(await curl('/other', '--data-binary', `a${placeholder}`)).toMatch(
+      /holds the placeholder.*\n403$/s,
+    );
     expect(seen.filter(({ body }) => body.includes(placeholder))).toEqual([]);
     expect(world.trail.filter(({ record }) => record?.alert === true)).toHaveLength(2);
-    expect(await curl('/v1/x', '--data-binary', `a${placeholder.slice(0, -1)}`)).toBe('ok\n200');
+    expect(await curl('/other', '--data-binary', `a${placeholder.slice(0, -1)}`)).toBe('ok\n200');
+    expect(await curl('/v1/x', '--data-binary', `a${placeholder}`)).toBe('ok\n200');
   });
   it('[R27] a reply that holds the credential is cut, also compressed or in its Basic form', async () => {
     for (const path of ['/v1/zipped', '/v1/odd', '/v1/basic']) {

@@ -149,9 +149,14 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     };
   }
 
-  /** What a body passes on its way out: the rule's bounds, and a search for placeholders, which never leave. */
+  /**
+   * What a body passes on its way out: the rule's bounds, and a search for placeholders. Only the rule's own one may be in it: a model
+   * is told of the environment that its agent has, and that must not end the session.
+   */
   #guards({ rule }: Permitted<S, I>): Transform[] {
-    const placeholders = Object.values(this.#options.policy.placeholders);
+    const placeholders = Object.entries(this.#options.policy.placeholders)
+      .filter(([secret]) => secret !== rule.credential?.secret)
+      .map(([, placeholder]) => placeholder);
     return [
       ...this.#permissions.counted(rule, rule.maxBody),
       ...(placeholders.length === 0
