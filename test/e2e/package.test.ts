@@ -120,8 +120,11 @@ describe('glovebox upgrade', () => {
     // The state as an older version wrote it: what the migrations after the third one did is undone.
     await world.glovebox(['down']);
     database((open) => {
-      for (const column of ['policy_written', 'settled'])
+      for (const index of ['sessions_open_name', 'grants_by_key']) open.exec(`DROP INDEX ${index}`);
+      for (const table of ['installation', 'audit_tombstone']) open.exec(`DROP TABLE ${table}`);
+      for (const column of ['policy_written', 'settled', 'replica'])
         open.exec(`ALTER TABLE sessions DROP COLUMN ${column}`);
+      for (const column of ['expires_at', 'used_at']) open.exec(`ALTER TABLE grants DROP COLUMN ${column}`);
       open.exec(`DELETE FROM kysely_migration WHERE name >= '0004'`);
     });
     const { code, out, err } = await world.glovebox(['upgrade', '--json']);
