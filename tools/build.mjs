@@ -42,6 +42,17 @@ const oneLanguage = {
   },
 };
 
+/** pg looks for a native driver, which is not among our packages: nothing outside of them is ever to be found. @type {import('esbuild').Plugin} */
+const noNativeDriver = {
+  name: 'no-native-driver',
+  setup: (build) => {
+    build.onResolve({ filter: /^pg-native$/ }, ({ path }) => ({ path, namespace: 'absent' }));
+    build.onLoad({ filter: /^pg-native$/, namespace: 'absent' }, () => ({
+      contents: 'module.exports = {};',
+    }));
+  },
+};
+
 const stampsFile = join(dist, 'stamps.json');
 
 /** @typedef {{ bundles?: string, init?: string, outputs?: string[] }} Stamps */
@@ -80,7 +91,7 @@ async function bundle(previous) {
       platform: 'node',
       target: 'node20.10',
       external,
-      plugins: [oneLanguage],
+      plugins: [oneLanguage, noNativeDriver],
       // Names stay, for stack traces; what no machine reads is 30 MB of all processes' memory.
       minifyWhitespace: true,
       banner: { js: banner },
