@@ -96,9 +96,14 @@ describe('the other session', () => {
         'x-glovebox-turn': other,
         'x-spiffe-id': `spiffe://glovebox.local/session/${other}/sidecar`,
       },
-    ])
-      expect(session(await first.api({ headers }))).toBe(mine);
-    expect(session(await first.api({ path: `/v1/session?session=${other}&sessionId=${other}` }))).toBe(mine);
+    ]) {
+      const came = await first.api({ headers });
+      expect(came.status === 200 ? session(came) : came.status).toBe(came.status === 200 ? mine : 403);
+    }
+    const byQuery = await first.api({ path: `/v1/session?session=${other}&sessionId=${other}` });
+    expect(byQuery.status === 200 ? session(byQuery) : byQuery.status).toBe(
+      byQuery.status === 200 ? mine : 403,
+    );
     for (const path of [
       `/v1/session/${other}`,
       `/v1/sessions/${other}`,
@@ -119,13 +124,13 @@ describe('the other session', () => {
       path: '/v1/events',
       body: { kind: 'message', text: 'x', sessionId: other },
     });
-    expect(codeOf(named)).toBe('GB_INPUT_INVALID');
+    expect(codeOf(named)).toBe('GB_CALLER_MISMATCH');
     const asked = await first.api({
       method: 'POST',
       path: '/v1/permissions',
       body: { scope: 'files:write:/shared/notes/x', session: other, user: 'local/0' },
     });
-    expect(codeOf(asked)).toBe('GB_INPUT_INVALID');
+    expect(codeOf(asked)).toBe('GB_CALLER_MISMATCH');
     const read = await first.api({
       method: 'POST',
       path: '/v1/tools/files_read',

@@ -122,12 +122,14 @@ async function open(
   const subscription = connection.subscribe(`gb.provider.${domain}.*.*`, {
     queue: domain,
     callback: (error, message) => {
-      if (error !== null) return;
+      // A request that names no place for its answer is none: nothing is done for it.
+      if (error !== null || message.reply === undefined || message.reply === '') return;
+      const { reply } = message;
       const answered = answer(message, operations)
         .then((text) => {
           const open = connection.isClosed() ? newest.connection : connection;
           // With the server gone too, the caller hears of no answer, and the outcome is unknown.
-          if (open?.isClosed() === false && message.reply !== undefined) open.publish(message.reply, text);
+          if (open?.isClosed() === false) open.publish(reply, text);
         })
         .finally(() => underWay.delete(answered));
       underWay.add(answered);

@@ -1,4 +1,13 @@
-import { closeSync, constants, lstatSync, mkdirSync, openSync, readdirSync, type Dirent } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  type Dirent,
+} from 'node:fs';
 import { ProviderFailure } from '../../provider-sdk/index.ts';
 
 /**
@@ -32,8 +41,10 @@ export function openAt(place: Place, flags: number): number {
 
 /** Works in the folder at a place, which is open for as long. */
 export async function inFolder<T>(place: Place, work: (folder: number) => T | Promise<T>): Promise<T> {
-  const folder = openAt(place, constants.O_RDONLY | constants.O_DIRECTORY);
+  // Not with O_DIRECTORY: gVisor then follows a link, O_NOFOLLOW or not, where Linux refuses it.
+  const folder = openAt(place, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
+    if (!fstatSync(folder).isDirectory()) throw notThere();
     return await work(folder);
   } finally {
     closeSync(folder);
