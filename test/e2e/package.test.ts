@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCatalogue } from '../../pure/contracts/index.ts';
 import { until } from './until.ts';
 import { checkout, World } from './world.ts';
+import { npmEnvironment } from '../../tools/setup/packages.mjs';
 
 // What `npm pack` makes, installed by npm into an empty prefix, used by a person with an empty home.
 const prefix = mkdtempSync(join(tmpdir(), 'glovebox-package-'));
@@ -26,6 +27,8 @@ beforeAll(() => {
     ['install', '--global', '--prefix', prefix, ...options, join(prefix, archive)],
     {
       encoding: 'utf8',
+      env: { ...process.env, ...npmEnvironment() },
+      timeout: 200_000,
     },
   );
   if (made.status !== 0)

@@ -13,6 +13,7 @@ import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SessionView } from '../../pure/contracts/index.ts';
+import { npmEnvironment } from '../../tools/setup/packages.mjs';
 
 export const checkout = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Where set-up keeps tools, and the tests keep the agents that they install, by version. */
@@ -183,7 +184,11 @@ export function installed(name: string, version: string): { programs: string } |
     folder,
     `${name}@${version}`,
   ];
-  const result = spawnSync('npm', npm, { stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8' });
+  const result = spawnSync('npm', npm, {
+    stdio: ['ignore', 'inherit', 'pipe'],
+    encoding: 'utf8',
+    env: { ...process.env, ...npmEnvironment() },
+  });
   if (result.status !== 0) return { missing: `npm could not install it: ${lastLine(result.stderr)}` };
   writeFileSync(join(folder, '.complete'), '');
   return { programs };

@@ -31,7 +31,8 @@ async function nativeWorks(name) {
   return (await run([process.execPath, '-e', script, name], { cwd: root, expect: false })).ok;
 }
 
-function npmEnvironment() {
+/** What npm needs to be told of this machine. @returns {Record<string, string>} */
+export function npmEnvironment() {
   /** @type {Record<string, string>} */
   const env = {};
   // Where no prebuilt binary can be fetched, node-gyp compiles, and looks for Node's headers on the Internet

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { withLock } from '../../../tools/setup/lock.mjs';
 import { root } from '../sidecar-names.ts';
+import { npmEnvironment } from '../../../tools/setup/packages.mjs';
 
 const program = 'node_modules/@modelcontextprotocol/conformance/dist/index.js';
 const preload = join(root, 'test/integration/mcp/older-node.mjs');
@@ -28,7 +29,8 @@ export async function currentSuite(): Promise<string> {
     mkdirSync(folder, { recursive: true });
     await cp(wanted, folder, { recursive: true });
     const options = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=1'];
-    await promisify(execFile)('npm', options, { cwd: folder });
+    const env = { ...process.env, ...npmEnvironment() };
+    await promisify(execFile)('npm', options, { cwd: folder, env, timeout: 120_000 });
     mkdirSync(join(folder, 'installed'));
   });
   return join(folder, program);
