@@ -38,7 +38,8 @@ function project(suite: Suite): TestProjectInlineConfiguration {
       fileParallelism: suite.parallel,
       maxWorkers: suite.parallel ? 2 : 1,
       testTimeout: suite.seconds * 1000,
-      hookTimeout: suite.seconds * 1000,
+      // A first run builds and installs what its tests need, and that takes as long as it takes.
+      hookTimeout: 600_000,
     },
   };
 }

@@ -111,7 +111,7 @@ describe('the operator API by its own description', () => {
     expect(ended.code, ended.text.slice(-6000)).toBe(0);
     expect(answered).toBeGreaterThan(300);
     expect((await world.call('GET', '/v1/health')).status).toBe(200);
-  }, 240_000);
+  }, 480_000);
 
   it('[R39] succeeds in no operation for who is not logged in, at the door for browsers', async () => {
     const { body } = await world.call('POST', '/v1/browser');
