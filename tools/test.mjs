@@ -7,6 +7,7 @@ import { onPath, run } from './setup/command.mjs';
 import { root } from './setup/paths.mjs';
 import { say, sayError } from './setup/say.mjs';
 import { goTest, vitest } from './checks/suites.mjs';
+import { bringTestTools } from './checks/test-tools.mjs';
 import { checkWords } from './checks/words.mjs';
 
 /** @typedef {import('./checks/suites.mjs').Result} Result */
@@ -73,6 +74,7 @@ async function main(chosen) {
     return 1;
   }
   await setUp();
+  await bringTestTools(chosen.length > 0 ? chosen : Object.keys(parts));
   /** @type {Result} */
   const total = { passed: 0, failed: 0, notes: [] };
   for (const [name, part] of Object.entries(parts)) {

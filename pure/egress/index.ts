@@ -18,7 +18,7 @@ export {
   type RefUpdate,
 } from './git.ts';
 export { matchHost, normaliseHost, type Normalised } from './host.ts';
-export { carriedText, injectionOf, withCredential, type Injection } from './injection.ts';
+export { injectionOf, withCredential, type Injection } from './injection.ts';
 export { matchPath, normalisePath } from './path.ts';
 export { egressScope, ruleOfScope } from './scope.ts';
 export { bytesOf } from './size.ts';

@@ -1,10 +1,11 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { agentPackages, agentPrograms } from '../../tools/checks/test-tools.mjs';
 import { filesWith, processesWith } from './remains-of-a-secret.ts';
 import { StandInModel, type Step } from './stand-in-model.ts';
 import { onTerminal } from './terminal.ts';
-import { installed, World } from './world.ts';
+import { World } from './world.ts';
 
 const host = 'model.example';
 const canary = `sk-ant-api03-CANARY${'q7Rz'.repeat(12)}-canary`;
@@ -17,9 +18,7 @@ const openCodeWork = work.replace(/; cat \/proc.*/, '');
 
 interface Agent {
   readonly title: string;
-  readonly preset: string;
-  readonly npm: string;
-  readonly version: string;
+  readonly preset: keyof typeof agentPackages;
   readonly secret: string;
   readonly carrier: string;
   /** Variables beside the preset's own that lead it to the stand-in. */
@@ -44,8 +43,6 @@ const agents: readonly Agent[] = [
   {
     title: 'Claude Code',
     preset: 'claude',
-    npm: '@anthropic-ai/claude-code',
-    version: '2.1.197',
     secret: 'anthropic',
     carrier: 'header:x-api-key',
     env: (url) => `  ANTHROPIC_API_KEY: { placeholder: anthropic }
@@ -62,8 +59,6 @@ const agents: readonly Agent[] = [
   {
     title: 'Codex',
     preset: 'codex',
-    npm: '@openai/codex',
-    version: '0.169.0',
     secret: 'openai',
     carrier: 'bearer',
     env: () => '  OPENAI_API_KEY: { placeholder: openai }',
@@ -77,8 +72,6 @@ const agents: readonly Agent[] = [
   {
     title: 'Gemini CLI',
     preset: 'gemini',
-    npm: '@google/gemini-cli',
-    version: '0.61.0',
     secret: 'gemini',
     carrier: 'header:x-goog-api-key',
     env: (url) => `  GEMINI_API_KEY: { placeholder: gemini }\n  GOOGLE_GEMINI_BASE_URL: ${url}`,
@@ -92,8 +85,6 @@ const agents: readonly Agent[] = [
   {
     title: 'opencode, with Anthropic’s API',
     preset: 'opencode',
-    npm: 'opencode-ai',
-    version: '1.18.33',
     secret: 'anthropic',
     carrier: 'header:x-api-key',
     env: (url) =>
@@ -107,8 +98,6 @@ const agents: readonly Agent[] = [
   {
     title: 'opencode, with an API that is compatible with OpenAI’s',
     preset: 'opencode',
-    npm: 'opencode-ai',
-    version: '1.18.33',
     secret: 'openai',
     carrier: 'bearer',
     env: (url) =>
@@ -199,14 +188,15 @@ function expectKeyAtEndpointOnly(one: Agent, shown: string): void {
 }
 
 describe.each(agents)('$title', (one) => {
-  const found = installed(one.npm, one.version);
-  if ('missing' in found) {
-    it.skip(`${one.npm} ${one.version}: ${found.missing}`, () => undefined);
-    return;
-  }
+  let programs: string;
+  beforeEach(async ({ skip }) => {
+    programs = await agentPrograms(agentPackages[one.preset]).catch((error: unknown) =>
+      skip(`${one.title} cannot be had from npm: ${error instanceof Error ? error.message : String(error)}`),
+    );
+  });
 
   it('[R27] completes a task with its shell and an MCP tool; the key is at the endpoint and nowhere else', async () => {
-    const run = await standIn(one, found.programs);
+    const run = await standIn(one, programs);
     const { code, out, err } = await world.glovebox([
       ...run,
       ...one.oneShot(`https://${host}:${String(model.port)}`),
@@ -224,7 +214,7 @@ describe.each(agents)('$title', (one) => {
   const { interactive } = one;
   if (interactive === undefined) return;
   it('[R27] does the same on a terminal, with its own interface', async () => {
-    const [first = '', ...rest] = await standIn(one, found.programs);
+    const [first = '', ...rest] = await standIn(one, programs);
     const name = `${one.preset}-terminal`;
     const terminal = onTerminal(world, [
       first,

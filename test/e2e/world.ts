@@ -1,22 +1,12 @@
-import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SessionView } from '../../pure/contracts/index.ts';
-import { npmEnvironment } from '../../tools/setup/packages.mjs';
 
 export const checkout = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-/** Where set-up keeps tools, and the tests keep the agents that they install, by version. */
+/** Where set-up keeps tools, by version. */
 export const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
 
 export interface Ran {
@@ -164,34 +154,3 @@ export class World {
     ];
   }
 }
-
-/**
- * Installs an agent's npm package into the cache, once for each version; returns the folder of its programs, or why it cannot be
- * had. Where it takes long, its progress is on the terminal.
- */
-export function installed(name: string, version: string): { programs: string } | { missing: string } {
-  const folder = join(cache, 'glovebox/agents', `${name.replace('/', '-')}-${version}`);
-  const programs = join(folder, 'node_modules/.bin');
-  if (existsSync(join(folder, '.complete'))) return { programs };
-  mkdirSync(folder, { recursive: true });
-  process.stderr.write(`installing ${name} ${version} for its tests (once)\n`);
-  const npm = [
-    'install',
-    '--no-audit',
-    '--no-fund',
-    '--save-exact',
-    '--prefix',
-    folder,
-    `${name}@${version}`,
-  ];
-  const result = spawnSync('npm', npm, {
-    stdio: ['ignore', 'inherit', 'pipe'],
-    encoding: 'utf8',
-    env: { ...process.env, ...npmEnvironment() },
-  });
-  if (result.status !== 0) return { missing: `npm could not install it: ${lastLine(result.stderr)}` };
-  writeFileSync(join(folder, '.complete'), '');
-  return { programs };
-}
-
-const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';

@@ -1,34 +1,14 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
-import { promisify } from 'node:util';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { withLock } from '../../tools/setup/lock.mjs';
+import { schemathesis } from '../../tools/checks/test-tools.mjs';
 import { ControlPlaneWorld } from './control-plane-world.ts';
-
-const pins = ['schemathesis==4.32.5', 'hypothesis==6.170.15', 'hypothesis-jsonschema==0.23.1'];
-
-/** Schemathesis in an environment of its own, beside the tools; installed once for each version. */
-async function schemathesis(): Promise<string> {
-  const given = process.env['XDG_CACHE_HOME'];
-  const cache = given !== undefined && isAbsolute(given) ? given : join(homedir(), '.cache');
-  const folder = join(cache, 'glovebox/test-tools', (pins[0] ?? '').replace('==', '-'));
-  const run = promisify(execFile);
-  await withLock(`${folder}.lock`, 'installing schemathesis', async () => {
-    if (existsSync(join(folder, 'installed'))) return;
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(join(folder, '..'), { recursive: true });
-    await run('python3', ['-m', 'venv', folder]);
-    await run(join(folder, 'bin/pip'), ['install', '--quiet', '--no-input', '--retries', '1', ...pins]);
-    mkdirSync(join(folder, 'installed'));
-  });
-  return join(folder, 'bin/schemathesis');
-}
 
 const described = z.object({
   paths: z.record(z.string(), z.record(z.string(), z.looseObject({ operationId: z.string() }))),

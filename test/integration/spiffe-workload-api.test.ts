@@ -26,7 +26,7 @@ import { TestClock } from '../../trusted/identity/testing.ts';
 import { startTestSigner, type TestSigner } from '../../trusted/signer/testing.ts';
 import { WorkloadSocket } from '../../trusted/spiffe-api/index.ts';
 import { RequestRate, serveRoutes, type RouteServer } from '../../trusted/workload-http/index.ts';
-import { spiffeClient } from './spiffe-client.ts';
+import { spiffeClient } from '../../tools/checks/test-tools.mjs';
 
 /** A Glovebox server that says who came. */
 const whoami = defineRoutes({

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onPath, run } from './command.mjs';
 import { withLock } from './lock.mjs';
-import { root, toolCache } from './paths.mjs';
+import { found, root, toolCache } from './paths.mjs';
 import { say, SetupError, withProgress } from './say.mjs';
 import { atLeast, goVersion, natsVersion, pinned, runscVersion } from './versions.mjs';
 
@@ -118,8 +118,16 @@ const crane = {
   takes: 'half a minute, once',
 };
 
-/** crane, built where it is not; only `--image` needs it. */
-export const buildCrane = () => built(crane);
+/** Builds crane where it is not, and notes where it is beside the other tools; only `--image` needs it. */
+export async function noteCrane() {
+  const binary = await built(crane);
+  const file = join(found, 'tools.json');
+  const temporary = `${file}.${process.pid}.new`;
+  const noted = { ...JSON.parse(readFileSync(file, 'utf8')), crane: binary };
+  writeFileSync(temporary, `${JSON.stringify(noted, null, 2)}\n`);
+  renameSync(temporary, file);
+  return binary;
+}
 
 /** Where crane was built, if it was. */
 export function builtCrane() {

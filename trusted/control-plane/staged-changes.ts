@@ -11,14 +11,12 @@ import {
 } from '../changes/index.ts';
 import type { SandboxDriver } from '../drivers/index.ts';
 import type { SessionRecord } from '../store/index.ts';
-import { KeyedQueue } from './keyed-queue.ts';
 import type { WorkspaceChanges } from './ports.ts';
 import { notePartly, noteSetBack, readStagedNotes } from './staged-notes.ts';
 
 /** A session's staged changes: the driver opens the layer, the changes room reads it and brings it out. */
 export function stagedChanges(driver: SandboxDriver, sessionsFolder: string): WorkspaceChanges {
   const folderOf = (session: SessionRecord): string => join(sessionsFolder, session.id);
-  const writes = new KeyedQueue();
   const withStaged = async <T>(
     session: SessionRecord,
     use: (staged: Staged) => Promise<T>,
@@ -61,23 +59,22 @@ export function stagedChanges(driver: SandboxDriver, sessionsFolder: string): Wo
       withStaged(session, (staged) => hunksOf(staged, path), { path, digest: '', hunks: [] }),
     apply: async (session, choice) => {
       requireEnded(session, 'apply');
-      return await writes.run(session.id, () =>
-        withStaged(
-          session,
-          async (staged) => {
-            const { partly, ...outcome } = await applyChanges(staged, choice);
-            await notePartly(folderOf(session), partly);
-            return outcome;
-          },
-          { applied: [], skipped: [] },
-        ),
+      return await withStaged(
+        session,
+        async (staged) => {
+          const { partly, ...outcome } = await applyChanges(staged, choice);
+          await notePartly(folderOf(session), partly);
+          return outcome;
+        },
+        { applied: [], skipped: [] },
       );
     },
     discardPaths: async (session, paths) => {
       requireEnded(session, 'discard');
-      return await writes.run(session.id, () =>
-        withStaged(session, (staged) => discardChanges(staged, paths), { discarded: [], skipped: [] }),
-      );
+      return await withStaged(session, (staged) => discardChanges(staged, paths), {
+        discarded: [],
+        skipped: [],
+      });
     },
     discard: async (session) => {
       await driver.removeChanges(folderOf(session));

@@ -46,7 +46,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       this.#underWay.over(begun);
     });
     try {
-      const permitted = await this.#permissions.permit(inbound, destination, begun);
+      const permitted = await this.#permissions.permit(inbound, begun);
       if (gone) {
         await this.#permissions.finish(permitted, {
           result: 'error',
@@ -84,7 +84,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     });
     socket.once('close', () => this.#underWay.over(begun));
     try {
-      const permitted = await this.#permissions.permit(inbound, destination, begun);
+      const permitted = await this.#permissions.permit(inbound, begun);
       const { target, outgoing: wanted } = this.#outgoing(inbound, destination, permitted, inbound.body);
       const outgoing = this.#upstreams.upgrade(permitted.rule, target, wanted);
       outgoing.on('error', (error) => {

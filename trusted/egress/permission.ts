@@ -10,7 +10,7 @@ import {
   type Injection,
 } from '../../pure/egress/index.ts';
 import { Budgets } from './budgets.ts';
-import type { Destination, Inbound } from './inbound.ts';
+import type { Inbound } from './inbound.ts';
 import { inspect } from './inspection.ts';
 import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
 import type { UnderWay } from './under-way.ts';
@@ -44,7 +44,7 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     this.#options = options;
   }
 
-  async permit(inbound: Inbound, destination: Destination, begun: UnderWay): Promise<Permitted<S, I>> {
+  async permit(inbound: Inbound, begun: UnderWay): Promise<Permitted<S, I>> {
     const began = performance.now();
     const stamp = this.#options.stamp();
     const { question } = begun;
@@ -57,9 +57,9 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     const { egress, placeholders } = this.#options.policy;
     const decision = decide(egress, placeholders, question);
     const entry = entryOf(stamp, question);
-    if (decision.decision === 'deny') return this.#deny(entry, question, destination, decision);
+    if (decision.decision === 'deny') return this.#deny(entry, question, decision);
     begun.decided = decision.decision;
-    const body = await this.#inspected(entry, question, destination, decision, inbound);
+    const body = await this.#inspected(entry, question, decision, inbound);
     const allowed = decision.decision === 'ask' ? await this.#consented(entry, stamp, decision) : decision;
     const permitted = await this.#recorded(entry, stamp, allowed, { began, body });
     if (!begun.cut) return permitted;
@@ -75,15 +75,10 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     });
   }
 
-  #deny(
-    entry: Entry<S>,
-    question: EgressRequest,
-    destination: Destination,
-    { rule, why, todo, alert }: EgressDenied,
-  ): never {
+  #deny(entry: Entry<S>, question: EgressRequest, { rule, why, todo, alert }: EgressDenied): never {
     this.#options.audit.event({ ...entry, decision: 'deny', rule, alert, detail: why });
     throw new GloveboxError('GB_EGRESS_DENIED', {
-      target: `${question.method} ${destination.host}`,
+      target: `${question.method} ${question.connectHost}`,
       detail: why,
       rule,
       todo,
@@ -94,14 +89,13 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
   async #inspected(
     entry: Entry<S>,
     question: EgressRequest,
-    destination: Destination,
     decision: Exclude<EgressDecision, EgressDenied>,
     inbound: Inbound,
   ): Promise<Readable> {
     const allowed = decision.decision === 'ask' ? decision.allowed : decision;
     const { rule, inspection } = allowed;
     const refuse = (why: string): never =>
-      this.#deny(entry, question, destination, {
+      this.#deny(entry, question, {
         decision: 'deny',
         rule: rule.id,
         why,

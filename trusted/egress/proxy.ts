@@ -8,6 +8,7 @@ import { decideConnect, normaliseHost } from '../../pure/egress/index.ts';
 import { Exchange } from './exchange.ts';
 import { http1Inbound, http2Inbound, refuse, type Destination } from './inbound.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
+import { refuseMalformed } from '../workload-http/index.ts';
 import { createUpstreams } from './upstream.ts';
 
 /** The one way out of a sandbox. `handle` takes each connection that an agent makes to the proxy's address. */
@@ -23,18 +24,20 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
 ): EgressProxy {
   const upstreams = createUpstreams(options.resolve);
   const exchange = new Exchange(options, upstreams);
+  /** By the TLS connection of HTTP/1.1, or the session of HTTP/2. */
   const destinations = new WeakMap<object, Destination>();
   const connections = new Set<Duplex>();
   const doors = createDoors(options.certificateFor, (tls, host, port) => {
     tls.on('error', () => tls.destroy());
     const { servername } = tls as TLSSocket & { servername?: string | false | null };
     const sni = typeof servername === 'string' && servername !== '' ? servername : null;
-    destinations.set(tls, { scheme: 'https', host, port, sni });
+    const destination: Destination = { scheme: 'https', host, port, sni };
     if (tls.alpnProtocol !== 'h2') {
+      destinations.set(tls, destination);
       inner.emit('connection', tls);
       return;
     }
-    inner2.once('session', (session) => carriers.set(session, tls));
+    inner2.once('session', (session) => destinations.set(session, destination));
     inner2.emit('connection', tls);
   });
 
@@ -58,11 +61,10 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
   const inner2 = boundedHttp2Server();
   inner2.on('stream', (stream, headers: IncomingHttpHeaders, _, raw?: string[]) => {
     stream.on('error', () => stream.destroy());
-    const socket = carriers.get(stream.session ?? {});
-    if (socket === undefined) stream.destroy();
-    else void exchange.serve(http2Inbound(stream, headers, raw ?? []), destinationOf(socket));
+    const destination = destinations.get(stream.session ?? {});
+    if (destination === undefined) stream.destroy();
+    else void exchange.serve(http2Inbound(stream, headers, raw ?? []), destination);
   });
-  const carriers = new WeakMap<object, object>();
   const destinationOf = (carrier: object): Destination => {
     const destination = destinations.get(carrier);
     if (destination === undefined)
@@ -168,13 +170,7 @@ function boundedServer(listener: (request: IncomingMessage, response: ServerResp
   // Node starts its watch over slow heads when a server listens, which this one never does [R45].
   server.emit('listening');
   server.on('checkContinue', listener);
-  server.on('clientError', (error, socket) => {
-    // A request that the parser does not take gets no second reading.
-    if (!socket.writable) return void socket.destroy();
-    socket.end(`HTTP/1.1 ${statusOf(error)}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-    // An agent may keep its half open for as long as it likes.
-    setTimeout(() => socket.destroy(), limits.refusedLinger.value).unref();
-  });
+  refuseMalformed(server);
   return server;
 }
 
@@ -201,13 +197,6 @@ function boundedHttp2Server(): Http2Server {
   });
   return server;
 }
-
-const statusOf = (error: Error): string =>
-  'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
-    ? '431 Request Header Fields Too Large'
-    : 'code' in error && error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? '408 Request Timeout'
-      : '400 Bad Request';
 
 function responseOn(request: IncomingMessage, socket: Duplex): ServerResponse {
   const response = new ServerResponse(request);

@@ -2,7 +2,7 @@ import { GloveboxError } from '../../../pure/contracts/index.ts';
 import { connect } from '../connect.ts';
 import { note } from '../output.ts';
 import { staySession } from '../run/run-session.ts';
-import { sessionRequest } from '../run/session-request.ts';
+import { endsOf, sessionRequest } from '../run/session-request.ts';
 
 /** `glovebox exec`: a further command in a running session's sandbox. */
 export async function exec(
@@ -17,17 +17,7 @@ export async function exec(
     });
   const { stdin, stdout, stderr } = process;
   // As `run` would: a terminal where the person has one, input where there is some.
-  const request = sessionRequest(
-    command,
-    options,
-    {
-      stdin: stdin.isTTY,
-      stdout: stdout.isTTY,
-      rows: (stdout.isTTY && stdout.rows) || 24,
-      cols: (stdout.isTTY && stdout.columns) || 80,
-    },
-    process.env,
-  );
+  const request = sessionRequest(command, options, endsOf(process), process.env);
   const { client } = connect();
   const session = await client.call('getSession', { params: { id } });
   const terminal = request.terminal ?? null;

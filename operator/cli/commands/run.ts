@@ -2,7 +2,7 @@ import { GloveboxError, type SessionView } from '../../../pure/contracts/index.t
 import { OperatorError } from '../../client/index.ts';
 import { connect, withDaemon } from '../connect.ts';
 import { note, printJson } from '../output.ts';
-import { sessionRequest, type RunOptions } from '../run/session-request.ts';
+import { endsOf, sessionRequest, type RunOptions } from '../run/session-request.ts';
 import { staySession } from '../run/run-session.ts';
 
 const isUnfit = (error: unknown): boolean =>
@@ -16,17 +16,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
       detail: 'there is no command to run',
       hint: 'Write it after --, such as: glovebox run -- npm test; or name a preset.',
     });
-  const request = sessionRequest(
-    command,
-    options,
-    {
-      stdin: stdin.isTTY,
-      stdout: stdout.isTTY,
-      rows: (stdout.isTTY && stdout.rows) || 24,
-      cols: (stdout.isTTY && stdout.columns) || 80,
-    },
-    process.env,
-  );
+  const request = sessionRequest(command, options, endsOf(process), process.env);
   const connection = connect();
   const { client } = connection;
   const image = options.image;

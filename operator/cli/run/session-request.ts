@@ -28,6 +28,14 @@ export interface Ends {
   readonly cols: number;
 }
 
+/** What the person's side of a process is: a terminal of some size, or not. */
+export const endsOf = ({ stdin, stdout }: Pick<NodeJS.Process, 'stdin' | 'stdout'>): Ends => ({
+  stdin: stdin.isTTY,
+  stdout: stdout.isTTY,
+  rows: (stdout.isTTY && stdout.rows) || 24,
+  cols: (stdout.isTTY && stdout.columns) || 80,
+});
+
 export function sessionRequest(
   command: readonly string[],
   options: RunOptions,

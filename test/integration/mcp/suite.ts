@@ -1,13 +1,8 @@
-import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { cp } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
-import { promisify } from 'node:util';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { withLock } from '../../../tools/setup/lock.mjs';
+import { conformanceSuite } from '../../../tools/checks/test-tools.mjs';
 import { root } from '../sidecar-names.ts';
-import { npmEnvironment } from '../../../tools/setup/packages.mjs';
 
 const program = 'node_modules/@modelcontextprotocol/conformance/dist/index.js';
 const preload = join(root, 'test/integration/mcp/older-node.mjs');
@@ -15,26 +10,8 @@ const preload = join(root, 'test/integration/mcp/older-node.mjs');
 /** The suite that knows the revisions up to 2025-11-25; it is installed with the other packages. */
 export const earlierSuite = join(root, program);
 
-/** The suite that knows the newest revision is not finished, so it is not among the packages: it is kept beside the tools. */
-export async function currentSuite(): Promise<string> {
-  const wanted = join(root, 'test/integration/mcp/current-suite');
-  const given = process.env['XDG_CACHE_HOME'];
-  const cache = given !== undefined && isAbsolute(given) ? given : join(homedir(), '.cache');
-  const version = /"@modelcontextprotocol\/conformance": "(.+)"/.exec(
-    readFileSync(join(wanted, 'package.json'), 'utf8'),
-  )?.[1];
-  const folder = join(cache, 'glovebox/test-tools', `mcp-conformance-${version}`);
-  await withLock(`${folder}.lock`, 'installing the MCP conformance suite', async () => {
-    if (existsSync(join(folder, 'installed'))) return;
-    mkdirSync(folder, { recursive: true });
-    await cp(wanted, folder, { recursive: true });
-    const options = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=1'];
-    const env = { ...process.env, ...npmEnvironment() };
-    await promisify(execFile)('npm', options, { cwd: folder, env, timeout: 120_000 });
-    mkdirSync(join(folder, 'installed'));
-  });
-  return join(folder, program);
-}
+/** The suite that knows the newest revision. */
+export const currentSuite = async (): Promise<string> => join(await conformanceSuite(), program);
 
 export const suiteCommand = (suite: string, url: string, output: string, more: string[]): string[] => [
   ...[process.execPath, '--import', preload, suite],

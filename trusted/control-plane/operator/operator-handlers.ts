@@ -20,6 +20,7 @@ import type { SessionService } from '../sessions/session-service.ts';
 import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
 import { pullLines } from './pull-lines.ts';
 import type { Images } from '../../images/index.ts';
+import { changeHandlers } from './change-handlers.ts';
 import type { EventHub } from './event-hub.ts';
 import { followOutput } from './follow-output.ts';
 import type { OperatorHandlers } from './handlers.ts';
@@ -64,12 +65,6 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       detail,
       user,
     });
-  /** What was decided on is no change any more: the layer goes when nothing of it waits for a decision. */
-  const settleChanges = async (session: SessionRecord, how: 'applied' | 'discarded'): Promise<void> => {
-    if ((await changes.list(session)).changes.length > 0) return;
-    await changes.discard(session);
-    await sessions.noteChanges(session, how);
-  };
   return {
     health: async () => ({
       version: parts.version,
@@ -112,48 +107,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     updateSandboxPolicy: async ({ caller, session, body }) =>
       statusOf(await sessions.changePolicy(session, body, caller.user)),
     getSandboxPolicyStatus: async ({ session }) => statusOf(session),
-    listChanges: async ({ session }) => {
-      if (session.changes !== 'kept' && session.state === 'ended') {
-        return { state: session.changes, changes: [], truncated: false };
-      }
-      const { changes: found, truncated } = await changes.list(session);
-      return { state: session.changes, changes: [...found], truncated };
-    },
-    diffChanges: async ({ session }) => ({ diff: await changes.diff(session) }),
-    listHunks: async ({ session, query }) => {
-      requireKept(session, 'hunks');
-      const { path, digest, hunks } = await changes.hunks(session, query.path ?? '');
-      return { path, digest, hunks: [...hunks] };
-    },
-    applyChanges: async ({ caller, session, body }) => {
-      requireKept(session, 'apply');
-      await recorded(
-        'changes.apply',
-        caller.user,
-        `${body.paths === undefined ? 'all' : `${body.paths.length} paths`}${body.hunks.length === 0 ? '' : `, hunks of ${body.hunks.length} files`}`,
-        session,
-      );
-      const outcome = await changes.apply(session, {
-        ...(body.paths === undefined ? {} : { paths: body.paths }),
-        sensitive: body.sensitive,
-        hunks: body.hunks,
-      });
-      await settleChanges(session, 'applied');
-      return { applied: [...outcome.applied], skipped: [...outcome.skipped] };
-    },
-    discardChanges: async ({ caller, session }) => {
-      requireKept(session, 'discard');
-      await recorded('changes.discard', caller.user, 'all', session);
-      await changes.discard(session);
-      return await sessions.noteChanges(session, 'discarded');
-    },
-    discardPaths: async ({ caller, session, body }) => {
-      requireKept(session, 'discard');
-      await recorded('changes.discard', caller.user, `${body.paths.length} paths`, session);
-      const { discarded, skipped } = await changes.discardPaths(session, body.paths);
-      await settleChanges(session, 'discarded');
-      return { discarded: [...discarded], skipped: [...skipped] };
-    },
+    ...changeHandlers({ sessions, changes, recorded }),
     events: async ({ query, reader }) => {
       const session = await sessionIdOf(query.session);
       const [views, open] = [await sessions.list(false), await consents.list(false)];
@@ -226,18 +180,6 @@ async function auditChain(text: string | undefined, sessions: SessionService): P
   if (text === undefined) return null;
   if (text === 'system' || isId(text)) return text;
   return (await sessions.find(text)).id;
-}
-
-function requireKept(session: SessionRecord, operation: string): void {
-  if (session.state !== 'ended') {
-    throw new GloveboxError('GB_SESSION_STATE', { state: session.state, operation, needed: 'ended' });
-  }
-  if (session.changes !== 'kept') {
-    throw new GloveboxError('GB_NOT_FOUND', {
-      what: 'staged change to decide on',
-      detail: session.changes === 'none' ? 'the session made none' : `they were ${session.changes} before`,
-    });
-  }
 }
 
 async function outputOf(path: string): Promise<Readable> {

@@ -12,7 +12,7 @@ import {
   type Route,
   type Untrusted,
 } from '../../../pure/contracts/index.ts';
-import { foreignSession } from '../../workload-http/index.ts';
+import { foreignSession, refuseMalformed } from '../../workload-http/index.ts';
 import type { AgentApi } from './agent-api.ts';
 
 /** The MCP endpoint, made when it is first asked for. */
@@ -60,12 +60,7 @@ export class AgentServer {
     // Node starts its watch over slow requests when a server listens, which this one never does [R45].
     this.#server.emit('listening');
     this.#server.maxHeadersCount = 64;
-    this.#server.on('clientError', (error, socket) => {
-      if (!socket.writable) return void socket.destroy();
-      socket.end(`HTTP/1.1 ${statusOf(error)}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-      // An agent may keep its half open for as long as it likes.
-      setTimeout(() => socket.destroy(), limits.refusedLinger.value).unref();
-    });
+    refuseMalformed(this.#server);
   }
 
   handle(connection: Duplex): void {
@@ -116,13 +111,6 @@ export class AgentServer {
     else send(response, known.status, known.toBody());
   }
 }
-
-const statusOf = (error: Error): string =>
-  'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
-    ? '431 Request Header Fields Too Large'
-    : 'code' in error && error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? '408 Request Timeout'
-      : '400 Bad Request';
 
 /** Origin form only: an absolute target would name a host of its own. */
 function pathOf(target: string): string {
