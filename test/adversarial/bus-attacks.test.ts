@@ -160,10 +160,10 @@ describe('a provider by hand', () => {
       `_INBOX.sidecar.${victim}.reply.messaging.x`,
     ];
     for (const reply of forged) ask(reply);
-    await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(before + forged.length);
+    await expect.poll(() => seen.length).toBe(before + forged.length);
     // What is left: an answer that the victim did not ask for, on a token that it has not given out.
     ask(`_INBOX.sidecar.${victim}.reply.graph.guess`);
-    await expect.poll(() => theirs.messages.length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => theirs.messages.length).toBe(1);
     expect(theirs.messages.map(({ subject }) => subject)).toEqual([
       `_INBOX.sidecar.${victim}.reply.graph.guess`,
     ]);
@@ -438,9 +438,9 @@ describe('[R10] [R12] who gets in, and as what', () => {
     await expect(raw(stolen)).rejects.toThrow();
     const before = world.ground.bus.pid ?? 0;
     process.kill(before, 'SIGKILL');
-    await expect.poll(() => world.ground.bus.pid, { timeout: 20_000 }).not.toBe(before);
+    await expect.poll(() => world.ground.bus.pid).not.toBe(before);
     const control = await sidecarCertificate(asSessionId(newId()));
-    await expect.poll(() => raw(control).then(() => 'in', String), { timeout: 20_000 }).toBe('in');
+    await expect.poll(() => raw(control).then(() => 'in', String)).toBe('in');
     await expect(raw(stolen)).rejects.toThrow();
   });
 });

@@ -46,7 +46,7 @@ describe.each(modes)('sources of mounts, as %s', (mode) => {
     const after = at(project, 'direct', ['aside/kept']);
     await world.start(after);
     expect((await world.sh(after, 'cat aside/kept; echo x > aside/kept', '/workspace')).stdout).toBe('{}\n');
-  }, 60_000);
+  });
 
   test('[R23] a provider without folders runs as a user that nobody is', async () => {
     const request = world.request({ role: 'provider' });
@@ -54,5 +54,5 @@ describe.each(modes)('sources of mounts, as %s', (mode) => {
     expect((await world.sh(request, 'id -u; echo made > /tmp/made; cat /tmp/made')).stdout).toBe(
       '65534\nmade\n',
     );
-  }, 60_000);
+  });
 });

@@ -15,7 +15,7 @@ let shared: string;
 beforeAll(async () => {
   ground = await openGround();
   ({ world, first, second, shared } = ground);
-}, 120_000);
+});
 afterAll(() => ground.close());
 
 const filesBelow = (folder: string): string[] =>
@@ -42,7 +42,7 @@ describe('consent', () => {
       records.match(/"kind":\s*"intent"[^}]*"operation":\s*"files\.write"/g) ??
         records.match(/files\.write/g),
     ).not.toHaveLength(0);
-  }, 120_000);
+  });
 
   test('[R37] [R40] a grant for one path is for no other spelling that leads elsewhere', async () => {
     expect((await first.granted(scope, 'session')).body).toMatchObject({ granted: true, mode: 'session' });
@@ -98,7 +98,7 @@ describe('consent', () => {
     expect(readdirSync(join(shared, 'notes')).filter((name) => name.startsWith('caf'))).toEqual([
       'caf\u00e9.txt',
     ]);
-  }, 120_000);
+  });
 
   test('[R37] a link in a shared folder carries no scope to what it leads to', async () => {
     for (const path of [
@@ -127,7 +127,7 @@ describe('consent', () => {
     }
     expect(readFileSync(join(shared, 'closed/secret.txt'), 'utf8')).toBe('closed to all');
     expect(readdirSync(join(shared, 'closed'))).toEqual(['secret.txt']);
-  }, 120_000);
+  });
 
   test('[R38] an event of a kind that is not on the list, or of another shape, is refused', async () => {
     const event = (body: unknown): Promise<Answer> => first.api({ method: 'POST', path: '/v1/events', body });
@@ -215,7 +215,7 @@ describe('consent', () => {
       ),
     ).toMatchObject({ body: { granted: false } });
     expect(codeOf(await second.do<Answer>('write', words))).toBe('GB_CONSENT_REQUIRED');
-  }, 120_000);
+  });
 
   test('[R37] [R45] a flood of questions is folded and bounded, and the other session can still ask', async () => {
     const flooder = new HostileSession(world, 'flooder', withPolicy(world));
@@ -251,5 +251,5 @@ describe('consent', () => {
     await flooder.ended;
     // Its questions ended with it.
     expect((await questions(world)).filter(({ sessionName }) => sessionName === 'flooder')).toEqual([]);
-  }, 120_000);
+  });
 });

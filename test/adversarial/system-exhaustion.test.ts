@@ -17,7 +17,7 @@ let second: HostileSession;
 beforeAll(async () => {
   ground = await openGround();
   ({ world, resolver, upstream, first, second } = ground);
-}, 120_000);
+});
 afterAll(() => ground.close());
 
 describe('the way out', () => {
@@ -42,7 +42,7 @@ describe('the way out', () => {
       await first.do<Answer>('https', { host: 'api.example', port: upstream.port, path: '/open/x' }),
     ).toEqual({ status: 200, body: { said: 'hello' } });
     expect(resolver.asked).toContain('api.example');
-  }, 120_000);
+  });
 
   test('[R18] addresses, private ranges and the metadata service, by number or by an allowed name', async () => {
     for (const target of [
@@ -75,7 +75,7 @@ describe('the way out', () => {
       expect(resolver.asked).toContain(host);
     }
     expect(upstream.seen.filter(({ host }) => host.startsWith('loopback'))).toEqual([]);
-  }, 120_000);
+  });
 
   test('[R27] [R29] the key is added at its host only; placeholders and keys of the agent’s own go nowhere', async () => {
     const placeholder = await first.do<string>('placeholder');
@@ -115,7 +115,7 @@ describe('the way out', () => {
     expect(upstream.seen).toHaveLength(came);
     for (const what of ['audit', 'logs'])
       expect((await world.glovebox([what, '--json'])).out).not.toContain(canary);
-  }, 120_000);
+  });
 });
 
 describe('exhaustion', () => {
@@ -129,7 +129,7 @@ describe('exhaustion', () => {
     expect((await first.api({ wait: 60 })).status).toBe(200);
     expect((await first.do<Answer>('connect', { target: 'evil.example:443', wait: 60 })).status).toBe(403);
     await first.do('release');
-  }, 150_000);
+  });
 
   test('[R45] 2,000 connections at once: the session answers its person, the other session its agent, and both doors after it', async () => {
     const opened = await first.do<number>(
@@ -146,7 +146,7 @@ describe('exhaustion', () => {
     expect((await first.api({ wait: 60 })).status).toBe(200);
     expect((await first.do<Answer>('connect', { target: 'evil.example:443', wait: 60 })).status).toBe(403);
     await stillServes(second);
-  }, 200_000);
+  });
 });
 
 describe('the end of a session at the agent’s hand', () => {
@@ -163,7 +163,7 @@ describe('the end of a session at the agent’s hand', () => {
       expect(await world.session(name)).toMatchObject({ state: 'ended', changes: 'kept' });
       await stillServes(second);
     },
-    60_000,
+    180_000,
   );
 
   test('control: an agent that leaves PID 1 alone ends with its own code', async () => {
@@ -211,5 +211,5 @@ describe('on a terminal', () => {
     expect(from).toBeGreaterThan(-1);
     expect(screen.slice(from, to)).not.toContain('FAKE');
     await seen.finished;
-  }, 120_000);
+  });
 });

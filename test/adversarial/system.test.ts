@@ -14,7 +14,7 @@ let shared: string;
 beforeAll(async () => {
   ground = await openGround();
   ({ world, first, second, shared } = ground);
-}, 120_000);
+});
 afterAll(() => ground.close());
 
 describe('what listens on the host', () => {
@@ -48,7 +48,7 @@ describe('what listens on the host', () => {
     const came = await first.do<Record<string, string>>('tries', { addresses: wanted }, 120_000);
     expect(Object.entries(came).filter(([, what]) => what === 'connected')).toEqual([]);
     expect(Object.keys(came)).toHaveLength(wanted.length);
-  }, 150_000);
+  });
 
   test('[R13] nor a socket file of Glovebox’s, nor an abstract one', async () => {
     const sockets = [
@@ -140,7 +140,7 @@ describe('the other session', () => {
     expect((await first.do<Answer>('read', { path: '/shared/open/read-me.txt' })).body).toMatchObject({
       content: 'open to all',
     });
-  }, 120_000);
+  });
 
   test('[R9] an MCP session id of its own or of the other’s is nobody: each request is its link’s', async () => {
     const hello = {
@@ -241,7 +241,7 @@ describe('the agent API against hostile HTTP', () => {
     ])
       expect(`${path} ${String((await first.api({ path })).status)}`).toMatch(/ (400|403|404)$/);
     await stillServes(first);
-  }, 120_000);
+  });
 
   test('[R45] bodies past the bound, deep nesting and broken JSON are refused; one within the bound is read', async () => {
     const text = (length: number): string =>
@@ -265,5 +265,5 @@ describe('the agent API against hostile HTTP', () => {
       expect((await first.api({ ...given, text: broken })).status).toBe(400);
     expect((await first.api({ headers: { 'x-large': 'y'.repeat(40_000) } })).status).toBe(431);
     await stillServes(first);
-  }, 120_000);
+  });
 });

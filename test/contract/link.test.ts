@@ -14,7 +14,7 @@ let built: ReturnType<typeof builtInit>;
 beforeAll(async () => {
   signer = await startTestSigner();
   built = builtInit();
-}, 120_000);
+});
 afterAll(async () => {
   await signer.close();
   rmSync(built.folder, { recursive: true, force: true });

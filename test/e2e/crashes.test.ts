@@ -56,7 +56,7 @@ async function more(count: number): Promise<Working> {
 async function kill(victim: Victim): Promise<void> {
   const run = working();
   const daemon = await crashes.world.daemon();
-  const part = await until(`there is ${victim}`, async () => await crashes.part(victim, daemon), 60_000);
+  const part = await until(`there is ${victim}`, async () => await crashes.part(victim, daemon), 180_000);
   killed.push({ victim, run: run.name });
   process.kill(part.pid, 'SIGKILL');
   await until(`${victim} is gone`, () => !isAlive(part.pid));
@@ -66,7 +66,7 @@ async function kill(victim: Victim): Promise<void> {
 beforeAll(async () => {
   process.stdout.write(`crash test: seed ${String(seed)}, ${String(operations)} operations\n`);
   crashes = await CrashWorld.open();
-}, 120_000);
+});
 afterAll(async () => await crashes.close());
 
 describe(`SIGKILL of each part at seeded points of ${String(operations)} operations`, () => {

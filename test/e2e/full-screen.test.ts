@@ -39,7 +39,7 @@ const looks = (
   terminal: Terminal,
   what: string,
   fits: (lines: readonly string[]) => boolean,
-): Promise<unknown> => until(what, async () => fits(await drawn(terminal.screen())), 60_000);
+): Promise<unknown> => until(what, async () => fits(await drawn(terminal.screen())), 180_000);
 
 describe('[R47] full-screen programs', () => {
   it('vim draws its screen, takes keys, writes a file that stays staged, and gives the terminal back', async (context) => {

@@ -61,7 +61,7 @@ async function calling(name: string): Promise<Caller> {
     answers: () => text.split('\n').filter((line) => line === 'answered').length,
     closed: new Promise<number | null>((resolve) => child.on('close', resolve)),
   };
-  await until(`a call of ${name} is answered`, () => found.answers() > 0, 60_000).catch((error: unknown) => {
+  await until(`a call of ${name} is answered`, () => found.answers() > 0, 180_000).catch((error: unknown) => {
     throw new Error(`${String(error)}: ${text.slice(-1000)}`);
   });
   return found;
@@ -121,7 +121,7 @@ describe('SIGKILL of a part that serves everybody: it is started again, and a fo
     await until(
       `${name} is back`,
       () => descendants(daemon).some(({ pid, title }) => pid !== victim.pid && what.test(title)),
-      60_000,
+      180_000,
     );
     const before = run.answers();
     await until('a following call is answered', () => run.answers() > before + 2, 90_000).catch(

@@ -38,7 +38,7 @@ beforeAll(() => {
     if (unavailable === undefined && existsSync(join(checkout, 'node_modules', built)))
       cpSync(join(checkout, 'node_modules', built), join(root, 'node_modules', built), { recursive: true });
   world = new World([], { uid: process.getuid?.() ?? 0, launcher: join(prefix, 'bin/glovebox') });
-}, 300_000);
+});
 afterAll(async () => {
   await world.close();
   rmSync(prefix, { recursive: true, force: true });

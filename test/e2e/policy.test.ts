@@ -73,7 +73,7 @@ beforeAll(async () => {
   const run = world.start(['run', '--name', 'changing', '--policy', file(wide), '--', 'node', 'agent.cjs']);
   for (const stream of [run.stdout, run.stderr])
     stream?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  await until('the agent has a provider', () => seen()['read'] === 200, 60_000).catch((error: unknown) => {
+  await until('the agent has a provider', () => seen()['read'] === 200, 180_000).catch((error: unknown) => {
     throw new Error(`${String(error)}: ${text.slice(-2000)}`);
   });
 });

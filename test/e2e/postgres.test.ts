@@ -54,7 +54,7 @@ describe('Glovebox on PostgreSQL', () => {
     let out = '';
     run.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
     const closed = new Promise((resolve) => run.once('close', resolve));
-    await until('it runs', () => out.includes('begun'), 60_000);
+    await until('it runs', () => out.includes('begun'), 180_000);
     const daemon = await world.daemon();
     await server.crash();
     const refused = await world.glovebox(['run', '--', 'true']);
@@ -71,7 +71,7 @@ describe('Glovebox on PostgreSQL', () => {
         const ran = await world.glovebox(['run', '--', 'echo', 'again']);
         return ran.code === 0 && ran;
       },
-      60_000,
+      180_000,
     );
     expect(next.out).toBe('again\n');
   });
@@ -81,7 +81,7 @@ describe('Glovebox on PostgreSQL', () => {
     let out = '';
     run.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
     const closed = new Promise((resolve) => run.once('close', resolve));
-    await until('it runs', () => out.includes('begun'), 60_000);
+    await until('it runs', () => out.includes('begun'), 180_000);
     process.kill(await world.daemon(), 'SIGKILL');
     await closed;
     await world.daemon();

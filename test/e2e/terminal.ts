@@ -46,7 +46,7 @@ export function onTerminal(world: World, args: readonly string[], after = ''): T
           throw new Error(`the command ended before ${String(what)} was shown`);
         return shown;
       },
-      60_000,
+      180_000,
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}; it shows: ${JSON.stringify(screen.slice(-3000))}`);
     });

@@ -2,7 +2,7 @@
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  withinMs = 30_000,
+  withinMs = 180_000,
 ): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {

@@ -66,4 +66,4 @@ it(`[R4] ${String(wanted.calls)} calls over ${String(wanted.renewals)} renewals 
   expect(world.ended).toEqual([]);
   identity.close();
   await bus.close();
-}, 150_000);
+});

@@ -195,9 +195,7 @@ describe('the egress proxy, by HTTP/2', () => {
     tls.write(
       `GET /v1/a HTTP/1.1\r\nhost: h2.example:${String(upstreamPort)}\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n`,
     );
-    await vi.waitFor(() => {
-      expect(text).toMatch(/^HTTP\/1\.1 403 /);
-    });
+    await expect.poll(() => text).toMatch(/^HTTP\/1\.1 403 /);
     expect(seen).toEqual([]);
     tls.destroy();
   });
@@ -206,13 +204,9 @@ describe('the egress proxy, by HTTP/2', () => {
     const stream = client.request({ ':path': '/v1/open', ':method': 'POST' }, { endStream: false });
     stream.on('error', () => undefined);
     stream.write(Buffer.from('begun'));
-    await vi.waitFor(() => {
-      expect(seen).toHaveLength(1);
-    });
+    await expect.poll(() => seen).toHaveLength(1);
     stream.close(constants.NGHTTP2_CANCEL);
-    await vi.waitFor(() => {
-      expect(world.trail.map(({ kind }) => kind)).toContain('outcome error');
-    });
+    await expect.poll(() => world.trail.map(({ kind }) => kind)).toContain('outcome error');
     client.close();
   });
   it('200 requests that are reset at once leave it as it was', async () => {

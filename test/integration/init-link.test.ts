@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { endOf, expectText } from './init-link-peer.ts';
 import { inEachPlace } from './init-places.ts';
 
@@ -241,7 +241,7 @@ t = threading.Thread(target=lambda: print('thread')); t.start(); t.join()`;
     const pid = Number((await stopped.event('started', 'main'))['pid']);
     stopped.send({ type: 'stop' });
     expect(await stopped.ended).toBe(0);
-    if (place === 'host') await vi.waitFor(() => expect(existsSync(`/proc/${pid}/exe`)).toBe(false));
+    if (place === 'host') await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
     const cut = await linked();
     cut.start('main', ['sleep', '1000']);
     await cut.event('started', 'main');

@@ -130,7 +130,7 @@ describe('the official MCP conformance suite, from within a sandbox', () => {
       ...['input-required-result-unsupported-methods', 'sep-2164-resource-not-found'],
     ]);
     expect(results.passed.filter((name) => name.startsWith('server-stateless'))).not.toEqual([]);
-  }, 240_000);
+  });
 });
 
 describe('the same endpoint over tools that the suite asks for', () => {

@@ -45,12 +45,12 @@ describe('[R42] an outcome that a crash left open', () => {
     let same = 0;
     let last = '';
     await until(async () => {
-      const [one] = openOf(await records(id));
+      const [one] = openOf(await records(id, 20));
       same = one !== undefined && one.id === last ? same + 1 : 0;
       last = one?.id ?? '';
-      return same === 20;
+      return same === 5;
     });
-    open = openOf(await records(id))[0] as AuditRecord;
+    open = openOf(await records(id, 20))[0] as AuditRecord;
   });
 
   const isUnknown = async (): Promise<void> => {

@@ -44,7 +44,7 @@ beforeAll(async () => {
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-}, 120_000);
+});
 afterAll(async () => {
   proxy.closeAllConnections();
   proxy.close();
@@ -83,7 +83,7 @@ describe('the operator API by its own description', () => {
           ],
           ...['--checks', 'not_a_server_error,content_type_conformance,response_schema_conformance'],
         ],
-        { cwd: folder, timeout: 200_000, maxBuffer: 64 << 20 },
+        { cwd: folder, timeout: 900_000, maxBuffer: 64 << 20 },
         (error, out, err) => resolve({ code: error?.code ?? 0, text: `${out}${err}` }),
       );
     });
@@ -91,7 +91,7 @@ describe('the operator API by its own description', () => {
     expect(ended.code, ended.text.slice(-6000)).toBe(0);
     expect(answered).toBeGreaterThan(300);
     expect((await world.call('GET', '/v1/health')).status).toBe(200);
-  }, 480_000);
+  }, 1_000_000);
 
   it('[R39] succeeds in no operation for who is not logged in, at the door for browsers', async () => {
     const { body } = await world.call('POST', '/v1/browser');

@@ -191,7 +191,7 @@ export async function ask(
 }
 
 /** Until it does not throw; fails with the last error. */
-export async function eventually<T>(attempt: () => Promise<T>, waitMs = 30_000): Promise<T> {
+export async function eventually<T>(attempt: () => Promise<T>, waitMs = 180_000): Promise<T> {
   const deadline = performance.now() + waitMs;
   for (;;) {
     try {

@@ -75,7 +75,7 @@ beforeAll(async () => {
     0,
   );
   program = await spiffeClient();
-}, 300_000);
+});
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });

@@ -45,7 +45,7 @@ describe('an SVID source', () => {
     clock.advanceTo(from + lifetime / 2 - 1);
     expect(source.current()).toBe(first);
     clock.advanceTo(from + lifetime / 2);
-    await vi.waitFor(() => expect(told).toHaveBeenCalledOnce());
+    await expect.poll(() => told).toHaveBeenCalledOnce();
     const second = source.current();
     expect(second.id).toBe(id);
     expect(second.serial).not.toBe(first.serial);
@@ -86,12 +86,12 @@ describe('an SVID source', () => {
     const first = source.current();
     clock.advanceTo(from + lifetime / 2);
     for (const [attempt, pause] of [1, 2, 4].entries()) {
-      await vi.waitFor(() => expect(clock.next).toBe(clock.now() + pause * limits.renewalRetry.value));
+      await expect.poll(() => clock.next).toBe(clock.now() + pause * limits.renewalRetry.value);
       expect(renew).toHaveBeenCalledTimes(attempt + 1);
       expect(source.current()).toBe(first);
       clock.advanceTo(clock.next!);
     }
-    await vi.waitFor(() => expect(source.current().serial).not.toBe(first.serial));
+    await expect.poll(() => source.current().serial).not.toBe(first.serial);
     expect(renew).toHaveBeenCalledTimes(4);
     source.close();
   });
@@ -103,7 +103,7 @@ describe('an SVID source', () => {
     expect(source.current().id).toBe(id);
     const end = from + lifetime;
     while (clock.now() < end) {
-      await vi.waitFor(() => expect(clock.next).toBeGreaterThan(clock.now()));
+      await expect.poll(() => clock.next).toBeGreaterThan(clock.now());
       expect(clock.next).toBeLessThanOrEqual(end);
       clock.advanceTo(clock.next!);
     }
@@ -159,7 +159,7 @@ describe('an SVID source', () => {
       const source = await SvidSource.start({ issue: issuer(clock), renew, clock, random: () => 1 });
       const first = source.current();
       clock.advanceTo(first.notBefore.getTime() + lifetime / 2);
-      await vi.waitFor(() => expect(clock.next).toBe(clock.now() + limits.renewalRetry.value));
+      await expect.poll(() => clock.next).toBe(clock.now() + limits.renewalRetry.value);
       expect(renew).toHaveBeenCalledOnce();
       expect(source.current()).toBe(first);
       source.close();

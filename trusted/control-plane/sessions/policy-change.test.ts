@@ -170,7 +170,7 @@ describe('a change of a running session’s policy', () => {
       policyWritten: 2,
       policyGeneration: 0,
     });
-  }, 30_000);
+  });
 
   it('is not reported before it was written', async () => {
     await expect(session.life.reportsPolicy(2)).rejects.toMatchObject({ code: 'GB_INPUT_INVALID' });

@@ -132,4 +132,4 @@ it('[R37] folders that are swapped for links while it works lead it nowhere else
   }
   seen.delete('refused');
   expect([...seen]).toEqual(['mine']);
-}, 60_000);
+});
