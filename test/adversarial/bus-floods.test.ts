@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { limits, providerSubject, type SessionId } from '../../pure/contracts/index.ts';
 import { BusConnection, isUndelivered } from '../../trusted/bus/index.ts';
 import type { SvidMaterial } from '../../trusted/identity/index.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
   const svid = sidecar.identity.current();
   session = sidecar.session;
   bystander = await BusConnection.connect({ address: world.bus, svid, identity: svid.identity });
-  await expect.poll(works).toBe(true);
+  await vi.waitFor(async () => expect(await works()).toBe(true), { timeout: 180_000 });
 });
 afterEach(async () => {
   await Promise.all(open.splice(0).map((one) => one.end()));
