@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 )
@@ -24,13 +25,18 @@ type sandbox struct {
 }
 
 // serve runs the control stream until the trusted side says stop (nil) or the stream ends (an error).
-func serve(l *link, signals <-chan os.Signal) error {
+func serve(l *link) error {
 	body, events := io.Pipe()
 	s := &sandbox{link: l, events: events, processes: map[string]*process{}}
 	commands := make(chan command)
 	ended := make(chan error, 1)
 	go func() { ended <- s.receive(body, commands) }()
 	s.send(event{"type": "hello", "version": 1})
+	// All of them: a stray one must not end the sandbox. Caught rather than ignored, because exec resets a
+	// caught signal and keeps an ignored one. Before any child exists, so that none can end unnoticed, and
+	// while the link opens, because the threads that this takes are slow to make in gVisor.
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
 	for beat := time.Tick(heartbeatInterval); ; {
 		select {
 		case c := <-commands:

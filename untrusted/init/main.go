@@ -1,3 +1,7 @@
+// How many processors it uses is said by the specification: it reads no cgroup for that, at every start.
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command init is PID 1 of the sandbox. It carries bytes and makes no decision: whoever can make it do
 // something (the trusted side over the link, the agent over loopback) may already do that thing without it.
 package main
@@ -7,7 +11,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 )
 
 const (
@@ -26,10 +29,6 @@ func main() {
 }
 
 func run() error {
-	// All of them: a stray one must not end the sandbox. Caught rather than ignored, because exec resets a
-	// caught signal and keeps an ignored one. Before any child exists, so that none can end unnoticed.
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
 	if err := lockDown(); err != nil {
 		return fmt.Errorf("lock down: %w", err)
 	}
@@ -48,7 +47,7 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	return serve(link, signals)
+	return serve(link)
 }
 
 // connect takes the link that was inherited or, with a join file, makes it.
