@@ -211,15 +211,25 @@ export const commands: readonly CommandEntry[] = [
     run: async ([what, file], options) => (await import('./commands/audit.ts')).audit(what, file, options),
   },
   {
-    usage: 'policy <what> [session]',
+    usage: 'policy <what> [words...]',
     description:
-      'show a running session’s policy, or set its next generation (default: the newest session of this folder)',
-    options: [['--policy <file>', 'set: the policy document']],
+      'show or set a running session’s policy (default: the newest session of this folder); lint, explain or test a policy file',
+    options: [
+      ['--policy <file>', 'set, explain, test: the policy document'],
+      ['--header <line>', 'explain: a header of the request, as NAME: VALUE', 'many'],
+      ['--strict', 'lint: warnings are errors'],
+    ],
     examples: [
+      'glovebox policy lint policy.yaml',
+      'glovebox policy explain --policy policy.yaml files_read path=/shared/notes.md',
+      'glovebox policy explain --policy policy.yaml POST https://api.example.com/v1/things',
+      'glovebox policy explain --policy policy.yaml files:write:/shared/notes.md   # what a person would be asked',
+      'glovebox policy test policy-cases.yaml',
       'glovebox policy show calm-fox > policy.yaml',
       'glovebox policy set calm-fox --policy policy.yaml',
     ],
-    run: async ([what = '', id], options) => (await import('./commands/policy.ts')).policy(what, id, options),
+    run: async ([what = '', ...words], options) =>
+      (await import('./commands/policy.ts')).policy(what, words, options),
   },
   {
     usage: 'secret <what> [name]',

@@ -1,4 +1,5 @@
 export { addressAllowed, classifyAddress, type AddressClass } from './address.ts';
+export { hostCovers, pathCovers, takenBy, type Reach } from './cover.ts';
 export { bodyProblem, type Inspection } from './body.ts';
 export {
   decide,

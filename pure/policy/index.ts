@@ -1,5 +1,6 @@
 export { credentialFiles, isCredentialFile } from './credential-files.ts';
 export { parsePolicy, parsePreset, parseProviders, parseYaml } from './parse.ts';
+export { readYaml, type PlaceOf, type Position, type Problem, type ReadYaml } from './read-yaml.ts';
 export { fixedKeysChanged } from './live-change.ts';
 export { parseDuration } from './duration.ts';
 export { nearest } from './nearest.ts';

@@ -8,22 +8,52 @@ import { isLive, sessionHere } from '../sessions.ts';
 
 interface PolicyOptions {
   readonly policy?: string;
+  readonly header?: readonly string[];
+  readonly strict?: boolean;
   readonly json?: boolean;
 }
 
-export async function policy(what: string, id: string | undefined, options: PolicyOptions): Promise<number> {
+/** `show` and `set` speak to a running session; the others read files and need nothing that runs. */
+export async function policy(
+  what: string,
+  words: readonly string[],
+  options: PolicyOptions,
+): Promise<number> {
   const json = options.json === true;
+  const [first, ...more] = words;
+  if (what === 'explain') {
+    const { explainCommand } = await import('./policy-review.ts');
+    return explainCommand(needed(options.policy, what), words, options.header ?? [], json);
+  }
+  if (more.length > 0) throw usage(`policy ${what} with further words`);
   switch (what) {
     case 'show':
-      return show(id, json);
+      return show(first, json);
     case 'set':
-      return set(id, options.policy, json);
+      return set(first, needed(options.policy, what), json);
+    case 'lint': {
+      const { lint } = await import('./policy-review.ts');
+      return lint(first ?? needed(options.policy, what), options.strict === true, json);
+    }
+    case 'test': {
+      const { testCommand } = await import('./policy-review.ts');
+      if (first === undefined) throw usage('policy test without a file of cases');
+      return testCommand(first, options.policy, json);
+    }
     default:
-      throw new GloveboxError('GB_USAGE', {
-        detail: `policy ${what}`,
-        hint: 'It is glovebox policy show [SESSION], or glovebox policy set [SESSION] --policy FILE.',
-      });
+      throw usage(`policy ${what}`);
   }
+}
+
+const usage = (detail: string): GloveboxError =>
+  new GloveboxError('GB_USAGE', {
+    detail,
+    hint: 'It is show [SESSION], set [SESSION] --policy FILE, lint FILE, explain --policy FILE OPERATION, or test FILE.',
+  });
+
+function needed(file: string | undefined, what: string): string {
+  if (file === undefined) throw usage(`policy ${what} without --policy`);
+  return file;
 }
 
 /** What is printed can be written to a file, changed, and set. */
@@ -47,13 +77,7 @@ async function show(id: string | undefined, json: boolean): Promise<number> {
   return 0;
 }
 
-async function set(id: string | undefined, file: string | undefined, json: boolean): Promise<number> {
-  if (file === undefined) {
-    throw new GloveboxError('GB_USAGE', {
-      detail: 'policy set without --policy',
-      hint: 'It is glovebox policy set [SESSION] --policy FILE.',
-    });
-  }
+async function set(id: string | undefined, file: string, json: boolean): Promise<number> {
   const body = readPolicy(file);
   const { client } = connect();
   const session = await sessionHere(client, id, isLive, 'that is running');

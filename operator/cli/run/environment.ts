@@ -1,5 +1,5 @@
 import { GloveboxError } from '../../../pure/contracts/index.ts';
-import { looksLikeKey } from './key-shape.ts';
+import { looksLikeKey } from '../../../pure/secrets/index.ts';
 
 /** `K=secret:NAME`: a placeholder for a stored secret; the control plane puts it in. */
 const placeholder = /^secret:[a-z][a-z0-9-]{0,63}$/;

@@ -6,7 +6,7 @@ import { createSessionRequest, endReasons } from '../../../pure/contracts/index.
 import { readDuration } from './duration.ts';
 import { endText, exitCodeOf } from './end-text.ts';
 import { agentEnvironment } from './environment.ts';
-import { looksLikeKey } from './key-shape.ts';
+import { looksLikeKey } from '../../../pure/secrets/index.ts';
 import { sessionRequest, type Ends } from './session-request.ts';
 
 const terminal: Ends = { stdin: true, stdout: true, rows: 24, cols: 80 };

@@ -66,8 +66,9 @@ export function startCli(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   input?: Uint8Array | string,
+  cwd?: string,
 ): Running {
-  const child = spawn(process.execPath, [cli.program, ...args], { env, stdio: 'pipe' });
+  const child = spawn(process.execPath, [cli.program, ...args], { env, cwd, stdio: 'pipe' });
   if (input !== undefined) child.stdin.end(input);
   const out: Buffer[] = [];
   let stderr = '';
@@ -84,7 +85,8 @@ export const runCli = (
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   input: Uint8Array | string = '',
-): Promise<Finished> => startCli(cli, args, env, input).finished;
+  cwd?: string,
+): Promise<Finished> => startCli(cli, args, env, input, cwd).finished;
 
 export interface OnTerminal {
   /** What the terminal showed so far. */

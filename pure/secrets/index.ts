@@ -1,0 +1,1 @@
+export { looksLikeKey } from './key-shape.ts';
