@@ -232,6 +232,30 @@ export const commands: readonly CommandEntry[] = [
       (await import('./commands/policy.ts')).policy(what, words, options),
   },
   {
+    usage: 'egress <what> [session]',
+    description:
+      'requests to the outside: log of a session, explain a URL, or suggest rules for what a session was refused',
+    options: [
+      ['-f, --follow', 'log: go on until the session ends'],
+      ['--denied', 'log: only what was not let through'],
+      ['--method <name>', 'explain: the request’s method (default GET)'],
+      ['--header <name: value>', 'explain: a header; secret:NAME in it stands for a placeholder', 'many'],
+      ['--address <address>', 'explain: what the name would resolve to', 'many'],
+      ['--policy <file>', 'explain: by this policy document'],
+      ['--session <session>', 'explain: by the policy of this running session'],
+      ['--apply', 'suggest: add the rules to the running session’s policy, after a question'],
+      ['--yes', 'suggest --apply: without the question'],
+    ],
+    examples: [
+      'glovebox egress log calm-fox --denied',
+      'glovebox egress explain https://api.example.com/v1/items --method POST --policy policy.yaml',
+      "glovebox egress explain https://api.anthropic.com/v1/messages --session calm-fox --header 'x-api-key: secret:anthropic'",
+      'glovebox egress suggest calm-fox --apply',
+    ],
+    run: async ([what = '', target], options) =>
+      (await import('./commands/egress.ts')).egress(what, target, options),
+  },
+  {
     usage: 'secret <what> [name]',
     description: 'set, list or rm: secrets that the gateway puts in, and the agent never sees',
     options: [],

@@ -11,6 +11,21 @@ const text = (max: number): z.ZodString =>
 const name = (max: number): z.ZodString => text(max).min(1);
 const id = z.string().refine(isId, 'not an id');
 
+/** A request through the egress proxy: where it went, what it moved, how long it took. */
+export const egressFacts = z.strictObject({
+  /** `https://host:port/path`, without its query: that may hold what nobody should keep. */
+  url: name(limits.auditText.value),
+  status: z.int().min(100).max(999).optional(),
+  /** The address that was checked and connected to. */
+  address: name(64).optional(),
+  /** Bytes of the bodies. */
+  sent: z.int().min(0).optional(),
+  received: z.int().min(0).optional(),
+  /** From the request's arrival to its last byte. */
+  ms: z.int().min(0).optional(),
+});
+export type EgressFacts = z.infer<typeof egressFacts>;
+
 /**
  * What is written down of every operation (R41). An `intent` is stored before the effect, an `outcome` names the same id
  * in `intent`; an `event` stands alone. `args_hash` is SHA-256, lower-case hex, of the arguments' canonical JSON
@@ -40,6 +55,7 @@ export const auditRecord = z.strictObject({
   rule: name(200),
   outcome: z.enum(['ok', 'error', 'denied', 'unknown']).optional(),
   detail: text(limits.auditText.value).optional(),
+  egress: egressFacts.optional(),
   /** RFC 3339, UTC, milliseconds. */
   time: z.iso.datetime({ precision: 3 }),
 });

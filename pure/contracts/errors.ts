@@ -361,6 +361,15 @@ export interface ErrorBody {
     readonly todo: string;
     /** The scope to ask consent for, where consent would help. */
     readonly scope?: string;
+    /** Of a refusal by the egress policy: the rule that refused. */
+    readonly rule?: string;
+    /** The smallest egress rule that would let the request through: what to ask the person for. */
+    readonly needs?: {
+      readonly host: string;
+      readonly port: number;
+      readonly method?: string;
+      readonly path?: string;
+    };
   };
 }
 
@@ -409,10 +418,32 @@ export class GloveboxError extends Error {
         why: this.why,
         todo: this.todo,
         ...(typeof scope === 'string' ? { scope } : {}),
+        ...this.#refused(),
       },
     };
   }
+
+  /** By which rule the way out is closed, and the smallest one that would open it. */
+  #refused(): Pick<ErrorBody['error'], 'rule' | 'needs'> {
+    const { rule, host, port, method, path } = this.details;
+    if (this.code !== 'GB_EGRESS_DENIED') return {};
+    return {
+      ...(typeof rule === 'string' ? { rule } : {}),
+      ...(typeof host !== 'string'
+        ? {}
+        : {
+            needs: {
+              host: printable(host),
+              port: numbered(port),
+              ...(typeof method === 'string' ? { method: printable(method) } : {}),
+              ...(typeof path === 'string' ? { path: printable(path) } : {}),
+            },
+          }),
+    };
+  }
 }
+
+const numbered = (value: string | number | undefined): number => (typeof value === 'number' ? value : 0);
 
 /** Any thrown value as a catalogued error. What is unknown becomes GB_INTERNAL without its message: it may hold a secret. */
 export function asGloveboxError(thrown: unknown): GloveboxError {

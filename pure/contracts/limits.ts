@@ -239,6 +239,13 @@ export const limits = {
     bounds: 'how long an unused HTTP/2 connection to an upstream is kept',
     reached: 'it is closed; the next request makes a new one',
   },
+  egressSuggested: {
+    value: 200,
+    unit: 'count',
+    owner: 'cli',
+    bounds: 'refused requests that `egress suggest` makes rules of',
+    reached: 'further ones are left, and said so',
+  },
   egressStreams: {
     value: 128,
     unit: 'count',
@@ -1022,6 +1029,14 @@ export const limits = {
     owner: 'sidecar',
     bounds: 'grants held for one session',
     reached: 'GB_LIMIT_REACHED',
+  },
+  requestsAudited: {
+    value: 6_000,
+    unit: 'per minute',
+    owner: 'sidecar',
+    bounds: 'requests without an effect of one session that get a record each',
+    reached:
+      'further ones are counted in the next record; those with an effect or a credential always get theirs',
   },
   refusalsAudited: {
     value: 600,

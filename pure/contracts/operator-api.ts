@@ -336,6 +336,8 @@ export const operatorRoutes = defineRoutes({
     query: z.strictObject({
       session: z.string().optional(),
       limit: z.coerce.number().int().min(1).max(10000).optional(),
+      /** The records after this place in the trail, the oldest first; without, the newest ones. */
+      after: z.coerce.number().int().min(0).optional(),
     }),
     response: z.array(z.record(z.string(), z.unknown())),
   },

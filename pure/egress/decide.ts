@@ -42,6 +42,17 @@ export interface EgressDenied {
   readonly why: string;
   readonly todo: string;
   readonly alert: boolean;
+  /** The smallest rule that would let it through, where a rule is what is missing. */
+  readonly needs?: Needs;
+}
+
+export interface Needs {
+  readonly host: string;
+  readonly port: number;
+  /** Not known of a CONNECT. */
+  readonly method?: string;
+  /** Normalised; not where no rule can name it. */
+  readonly path?: string;
 }
 
 export type EgressDecision =
@@ -70,6 +81,26 @@ const deny = (
   alert,
 });
 
+/** Of a path in a rule (pure/contracts/policy.ts). */
+export const longestRulePath = 300;
+
+/** No rule fits: what to ask for is said as a rule. */
+function missing(scheme: 'https' | 'http', needs: Needs): EgressDenied {
+  const { host, port, method, path } = needs;
+  const place =
+    method === undefined ? `${scheme}://${host}:${String(port)}` : `${method} ${host}${path ?? ''}`;
+  const wanted = [`host ${host}`, ...(port === 443 ? [] : [`port ${String(port)}`])];
+  if (method !== undefined) wanted.push(`methods [${method}]`);
+  // What is longer than a rule's path may be is no help, and an answer has a size.
+  if (path !== undefined && path.length <= longestRulePath) wanted.push(`paths [${path}]`);
+  const rule = deny(
+    'egress.default',
+    `no rule allows ${place}`,
+    `Ask the person to add an egress rule to the policy: ${wanted.join(', ')}.`,
+  );
+  return { ...rule, needs };
+}
+
 /** Before any TLS: is there a rule for this host and port at all? Nothing is resolved for a name that is on none. */
 export function decideConnect(
   rules: readonly CompiledRule[],
@@ -83,7 +114,7 @@ export function decideConnect(
     (rule) =>
       rule.port === port && rule.plaintext === (scheme === 'http') && matchHost(rule.host, name.value),
   );
-  return known ? null : deny('egress.default', `no rule allows ${scheme}://${name.value}:${String(port)}`);
+  return known ? null : missing(scheme, { host: name.value, port });
 }
 
 /**
@@ -124,7 +155,12 @@ export function decide(
       candidate.paths.some((pattern) => matchPath(pattern, path.value)),
   );
   if (rule === undefined)
-    return deny('egress.default', `no rule allows ${request.method} ${host.value}${path.value}`);
+    return missing(request.scheme, {
+      host: host.value,
+      port: request.connectPort,
+      method: request.method,
+      path: path.value,
+    });
   const shape = shapeProblem(rule, request, path.value, query);
   if (typeof shape === 'string') return deny(rule.id, shape);
   const allowed = withCredentials(rule, placeholders, request, path.value + query, shape.inspection);

@@ -4,12 +4,16 @@ export { bodyProblem, type Inspection } from './body.ts';
 export {
   decide,
   decideConnect,
+  longestRulePath,
   type CompiledRule,
   type EgressAllowed,
   type EgressDecision,
   type EgressDenied,
   type EgressRequest,
+  type Needs,
 } from './decide.ts';
+export { explain, type Explanation, type Hypothetical } from './explain.ts';
+export { suggest, type Refused, type SuggestedRule, type Suggestion } from './suggest.ts';
 export {
   gitRequest,
   isRefName,

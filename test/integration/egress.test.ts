@@ -10,7 +10,12 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Secret, type SidecarPolicy } from '../../pure/contracts/index.ts';
 import { parsePolicy } from '../../pure/policy/index.ts';
-import { createEgress, type EgressProxy, type EgressRecord } from '../../trusted/egress/index.ts';
+import {
+  createEgress,
+  type EgressProxy,
+  type EgressRecord,
+  type EgressTraffic,
+} from '../../trusted/egress/index.ts';
 import { SessionAuthority } from '../../trusted/sidecar/session-authority.ts';
 
 const key = 'the-real-key-0123456789';
@@ -22,7 +27,12 @@ let proxy: EgressProxy;
 let door: Server;
 let doorPort: number;
 let sessionCa: string;
-let audit: { kind: string; record: EgressRecord | null; detail: string }[] = [];
+let audit: {
+  kind: string;
+  record: EgressRecord | null;
+  detail: string;
+  traffic?: EgressTraffic | undefined;
+}[] = [];
 let seen: { url: string; headers: IncomingMessage['headers']; body: string }[] = [];
 let answers: Record<string, readonly string[]> = {};
 let resolved: string[] = [];
@@ -79,8 +89,8 @@ egress:
         audit.push({ kind: 'intent', record, detail: '' });
         return Promise.resolve({ sequence: audit.length });
       },
-      outcome: (_, result, detail) => {
-        audit.push({ kind: `outcome ${result}`, record: null, detail });
+      outcome: (_, result, detail, traffic) => {
+        audit.push({ kind: `outcome ${result}`, record: null, detail, traffic });
         return Promise.resolve();
       },
       event: (record) => audit.push({ kind: 'event', record, detail: '' }),
@@ -177,6 +187,29 @@ describe('the egress proxy, with the real curl', () => {
     expect(seen).toMatchObject([{ url: '/v1/a', headers: { 'x-api-key': key }, body: 'body' }]);
     expect(audit.map((entry) => entry.kind)).toEqual(['intent', 'outcome ok']);
     expect(audit[0]?.record).toMatchObject({ decision: 'allow', rule: 'egress.0', secret: 'model' });
+  });
+  it('[R41] writes down of each request its rule, address, bytes and time', async () => {
+    await curl('/v1/a', '-d', 'body');
+    await curl('/v1/a');
+    await expect.poll(() => audit.length).toBe(4);
+    expect(audit[0]?.record).toMatchObject({
+      rule: 'egress.0',
+      target: `https://api.example:${String(upstreamPort)}/v1/a`,
+    });
+    expect(audit[1]?.traffic).toMatchObject({ status: 200, address: '127.0.0.1', sent: 4, received: 10 });
+    expect(audit[3]?.traffic).toMatchObject({ sent: 0, received: 6 });
+    expect(audit[3]?.traffic?.ms).toBeGreaterThanOrEqual(0);
+  });
+  it('says in the body which rule is missing, for a program to read', async () => {
+    const { out, status } = await curl('/v9/x', '-X', 'DELETE');
+    expect(status).toBe('403 200');
+    expect(JSON.parse(out)).toMatchObject({
+      error: {
+        code: 'GB_EGRESS_DENIED',
+        rule: 'egress.default',
+        needs: { host: 'api.example', port: upstreamPort, method: 'DELETE', path: '/v9/x' },
+      },
+    });
   });
   it('refuses a host on no rule before it resolves anything, and says what to ask for', async () => {
     const { status } = await curl('https://evil.example/');

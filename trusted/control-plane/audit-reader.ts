@@ -7,12 +7,12 @@ import type { AuditReader } from './ports.ts';
 export function auditReader(ground: Ground): AuditReader {
   const { store, auditWriter } = ground;
   return {
-    query: async ({ session, limit }) => {
+    query: async ({ session, limit, after }) => {
       // A person who asks for a few records means the newest ones.
       const found = await query(store.audit, {
         ...(session === undefined ? {} : { session }),
         limit,
-        newest: true,
+        ...(after === undefined ? { newest: true } : { afterSeq: after }),
       });
       return found.map((one) => ({ ...one }));
     },

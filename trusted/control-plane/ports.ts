@@ -111,6 +111,7 @@ export interface AuditReader {
   query(filter: {
     readonly session?: string;
     readonly limit: number;
+    readonly after?: number;
   }): Promise<readonly Record<string, unknown>[]>;
   /** `user`: who ordered it. */
   retain(before: Date, user: UserId): Promise<{ readonly removed: number; readonly checkpoint: number }>;

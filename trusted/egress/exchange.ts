@@ -11,6 +11,7 @@ import { http1Inbound, type Destination, type Inbound } from './inbound.ts';
 import { entryOf, Permissions, type Permitted } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import type { Answer, OutgoingRequest, Sending, Target } from './sending.ts';
+import { trafficOf, type Way } from './traffic.ts';
 import { RequestsUnderWay } from './under-way.ts';
 import type { Upstreams } from './upstream.ts';
 
@@ -64,7 +65,8 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       inbound.onceClosed((complete) => {
         if (!complete) sending.abort();
       });
-      await this.#carry(inbound, destination, permitted, sending, body);
+      const way = { sent: outgoing.sent, address: () => sending.address() };
+      await this.#carry(inbound, destination, permitted, { sending, way }, body);
     } catch (error) {
       inbound.refuse(asGloveboxError(error));
     }
@@ -87,17 +89,19 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       const permitted = await this.#permissions.permit(inbound, begun);
       const { target, outgoing: wanted } = this.#outgoing(inbound, destination, permitted, inbound.body);
       const outgoing = this.#upstreams.upgrade(permitted.rule, target, wanted);
+      const way = { sent: wanted.sent, address: () => outgoing.socket?.remoteAddress ?? null };
       outgoing.on('error', (error) => {
-        void this.#failed(inbound, destination, permitted, error);
+        void this.#failed(inbound, destination, permitted, error, way);
       });
       outgoing.on('response', (answer) => {
-        void this.#answer(inbound, permitted, {
+        const refused = {
           status: answer.statusCode ?? 502,
           headers: pairsOf(answer.rawHeaders),
           body: answer,
           headAlone: false,
           trailers: () => [],
-        });
+        };
+        void this.#answer(inbound, permitted, refused, way);
       });
       outgoing.on('upgrade', (answer, upstream, upstreamHead) => {
         const headers = [
@@ -114,13 +118,21 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         if (head.length > 0) upstream.write(head);
         const counted = (): Transform[] => this.#permissions.counted(permitted.rule);
         pipeline([socket, ...counted(), upstream, ...counted(), socket], () => undefined);
+        const address = way.address();
         upstream.once('close', () => {
           const { bytesRead, bytesWritten } = upstream as Duplex & {
             bytesRead: number;
             bytesWritten: number;
           };
           const detail = `websocket closed, ${String(bytesRead)} bytes in, ${String(bytesWritten)} bytes out`;
-          void this.#permissions.finish(permitted, { result: 'ok', detail });
+          const traffic = {
+            status: 101,
+            address,
+            sent: bytesWritten,
+            received: bytesRead,
+            ms: performance.now() - permitted.began,
+          };
+          void this.#permissions.finish(permitted, { result: 'ok', detail, traffic });
         });
       });
     } catch (error) {
@@ -145,7 +157,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         : withCredential(inject, credential, uncoded(plain.headers), plain.target);
     return {
       target: { host, port, path: target },
-      outgoing: { method: inbound.method, headers, body, hasBody: inbound.hasBody },
+      outgoing: { method: inbound.method, headers, body, hasBody: inbound.hasBody, sent: { bytes: 0 } },
     };
   }
 
@@ -169,17 +181,17 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     inbound: Inbound,
     destination: Destination,
     permitted: Permitted<S, I>,
-    sending: Sending,
+    { sending, way }: { readonly sending: Sending; readonly way: Way },
     body: OutgoingBody,
   ): Promise<void> {
     let answer: Answer;
     try {
       answer = await sending.answer;
     } catch (error) {
-      await this.#failed(inbound, destination, permitted, body.blocked ?? (error as Error));
+      await this.#failed(inbound, destination, permitted, body.blocked ?? (error as Error), way);
       return;
     }
-    await this.#answer(inbound, permitted, answer, sending.address());
+    await this.#answer(inbound, permitted, answer, way);
   }
 
   async #failed(
@@ -187,6 +199,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     destination: Destination,
     permitted: Permitted<S, I>,
     error: Error,
+    way: Way,
   ): Promise<void> {
     const refusal = refusalOf(error, permitted.rule.id);
     if (refusal !== null)
@@ -209,16 +222,13 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     await this.#permissions.finish(permitted, {
       result: refusal === null ? 'unknown' : 'error',
       detail: error.message,
+      traffic: trafficOf(permitted, way, null, 0),
     });
   }
 
   /** Headers at once, then bytes as they come; a redirect is handed over, never followed. */
-  async #answer(
-    inbound: Inbound,
-    permitted: Permitted<S, I>,
-    answer: Answer,
-    address: string | null = null,
-  ): Promise<void> {
+  async #answer(inbound: Inbound, permitted: Permitted<S, I>, answer: Answer, way: Way): Promise<void> {
+    const address = way.address();
     const { credential } = permitted;
     const echoes = credential === null ? [] : echoesOf(credential);
     const decoder = credential === null ? null : decoderOf(answer.headers);
@@ -236,6 +246,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       await this.#permissions.finish(permitted, {
         result: 'error',
         detail: 'the reply held the credential in a header, or has a coding that is not known',
+        traffic: trafficOf(permitted, { ...way, address: () => address }, answer.status, 0),
       });
       return;
     }
@@ -252,14 +263,15 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
           ...this.#permissions.counted(permitted.rule),
           ...(echoes.length === 0 ? [] : [new PatternGuard(echoes, 'the reply holds the credential')]),
         ]);
+    const traffic = trafficOf(permitted, { ...way, address: () => address }, answer.status, bytes);
     const detail = [
       String(answer.status),
       `${String(bytes)} bytes`,
-      `${(performance.now() - permitted.began).toFixed(0)} ms`,
+      `${traffic.ms.toFixed(0)} ms`,
       ...(address === null ? [] : [address]),
       ...(error === null ? [] : [error.message]),
     ].join(', ');
-    await this.#permissions.finish(permitted, { result: error === null ? 'ok' : 'error', detail });
+    await this.#permissions.finish(permitted, { result: error === null ? 'ok' : 'error', detail, traffic });
   }
 
   #stream(

@@ -1,2 +1,9 @@
 export { createEgress, type EgressProxy } from './proxy.ts';
-export type { EgressAudit, EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
+export type {
+  EgressAudit,
+  EgressIntent,
+  EgressOptions,
+  EgressRecord,
+  EgressStamp,
+  Traffic as EgressTraffic,
+} from './port.ts';

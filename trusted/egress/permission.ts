@@ -2,17 +2,19 @@ import type { Readable, Transform } from 'node:stream';
 import { GloveboxError } from '../../pure/contracts/index.ts';
 import {
   decide,
+  longestRulePath,
   type CompiledRule,
   type EgressAllowed,
   type EgressDecision,
   type EgressDenied,
   type EgressRequest,
   type Injection,
+  type Needs,
 } from '../../pure/egress/index.ts';
 import { Budgets } from './budgets.ts';
 import type { Inbound } from './inbound.ts';
 import { inspect } from './inspection.ts';
-import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp } from './port.ts';
+import type { EgressIntent, EgressOptions, EgressRecord, EgressStamp, Traffic } from './port.ts';
 import type { UnderWay } from './under-way.ts';
 
 type Entry<S extends EgressStamp> = Omit<EgressRecord<S>, 'decision' | 'rule'>;
@@ -33,6 +35,7 @@ export interface Permitted<S extends EgressStamp, I> {
 export interface End {
   readonly result: 'ok' | 'error' | 'unknown';
   readonly detail: string;
+  readonly traffic?: Traffic;
 }
 
 /** Whether a request may go out, decided and written down before it does. */
@@ -75,13 +78,14 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     });
   }
 
-  #deny(entry: Entry<S>, question: EgressRequest, { rule, why, todo, alert }: EgressDenied): never {
+  #deny(entry: Entry<S>, question: EgressRequest, { rule, why, todo, alert, needs }: EgressDenied): never {
     this.#options.audit.event({ ...entry, decision: 'deny', rule, alert, detail: why });
     throw new GloveboxError('GB_EGRESS_DENIED', {
       target: `${question.method} ${question.connectHost}`,
       detail: why,
       rule,
       todo,
+      ...neededRule(needs),
     });
   }
 
@@ -163,11 +167,28 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
   }
 
   /** The outcome of what was intended; of what has no effect, the one record. */
-  async finish(permitted: Permitted<S, I>, { result, detail }: End): Promise<void> {
-    if (permitted.intent !== null) await this.#options.audit.outcome(permitted.intent, result, detail);
-    else this.#options.audit.event({ ...permitted.entry, detail });
+  async finish(permitted: Permitted<S, I>, { result, detail, traffic }: End): Promise<void> {
+    if (permitted.intent !== null)
+      await this.#options.audit.outcome(permitted.intent, result, detail, traffic);
+    else
+      this.#options.audit.event({
+        ...permitted.entry,
+        detail,
+        ...(traffic === undefined ? {} : { traffic }),
+      });
   }
 }
+
+/** For the error's body; what is longer than a rule may be is left to the words. */
+export const neededRule = (needs: Needs | undefined): Readonly<Record<string, string | number>> =>
+  needs === undefined
+    ? {}
+    : {
+        host: needs.host,
+        port: needs.port,
+        ...(needs.method === undefined ? {} : { method: needs.method }),
+        ...(needs.path === undefined || needs.path.length > longestRulePath ? {} : { path: needs.path }),
+      };
 
 export const entryOf = <S extends EgressStamp>(stamp: S | null, question: EgressRequest): Entry<S> => ({
   stamp,

@@ -19,6 +19,17 @@ export interface EgressRecord<S extends EgressStamp = EgressStamp> {
   /** A sign of an attack: fronting, or a placeholder where it does not belong. */
   readonly alert: boolean;
   readonly detail: string | null;
+  readonly traffic?: Traffic;
+}
+
+/** What a request did on its way, where it got that far. */
+export interface Traffic {
+  readonly status: number | null;
+  readonly address: string | null;
+  /** Bytes of the bodies, to the upstream and from it. */
+  readonly sent: number;
+  readonly received: number;
+  readonly ms: number;
 }
 
 export interface EgressIntent {
@@ -29,7 +40,7 @@ export interface EgressIntent {
 export interface EgressAudit<S extends EgressStamp = EgressStamp, I extends EgressIntent = EgressIntent> {
   /** Resolves once the intent is stored; rejects with GB_AUDIT_UNAVAILABLE, and nothing goes out. */
   intent(record: EgressRecord<S>): Promise<I>;
-  outcome(intent: I, result: 'ok' | 'error' | 'unknown', detail: string): Promise<void>;
+  outcome(intent: I, result: 'ok' | 'error' | 'unknown', detail: string, traffic?: Traffic): Promise<void>;
   /** A record that nothing waits for: what was denied, and requests without an effect. */
   event(record: EgressRecord<S>): void;
 }

@@ -7,6 +7,7 @@ import { asGloveboxError, GloveboxError, limits } from '../../pure/contracts/ind
 import { decideConnect, normaliseHost } from '../../pure/egress/index.ts';
 import { Exchange } from './exchange.ts';
 import { http1Inbound, http2Inbound, refuse, type Destination } from './inbound.ts';
+import { neededRule } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import { refuseMalformed } from '../workload-http/index.ts';
 import { createUpstreams } from './upstream.ts';
@@ -110,6 +111,7 @@ export function createEgress<S extends EgressStamp, I extends EgressIntent>(
           detail: refusal.why,
           rule: refusal.rule,
           todo: refusal.todo,
+          ...neededRule(refusal.needs),
         });
       }
       const name = normaliseHost(host);

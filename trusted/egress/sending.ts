@@ -14,6 +14,8 @@ export interface OutgoingRequest {
   readonly headers: Pairs;
   readonly body: Readable;
   readonly hasBody: boolean;
+  /** Bytes of the body that went to the upstream: counted as they go. */
+  readonly sent: { bytes: number };
 }
 
 export interface Answer {
@@ -35,8 +37,12 @@ export interface Sending {
 }
 
 /** The agent's bytes go up as the upstream takes them; an upstream that answers early does not cost the agent its answer. */
-export function carryBody(body: Readable, upstream: Writable): void {
+export function carryBody({ body, sent }: OutgoingRequest, upstream: Writable): void {
+  const count = (chunk: Buffer): void => {
+    sent.bytes += chunk.length;
+  };
   const drain = (): void => {
+    body.off('data', count);
     body.unpipe(upstream);
     body.resume();
   };
@@ -46,5 +52,6 @@ export function carryBody(body: Readable, upstream: Writable): void {
   body.once('error', () => {
     upstream.destroy();
   });
+  body.on('data', count);
   body.pipe(upstream);
 }

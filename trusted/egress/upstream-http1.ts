@@ -55,7 +55,7 @@ export class Http1Upstreams {
             resolve(attempt(false));
           else reject(error);
         });
-        if (outgoing.hasBody) carryBody(outgoing.body, request);
+        if (outgoing.hasBody) carryBody(outgoing, request);
         else request.end();
       });
     return {

@@ -148,7 +148,7 @@ function answerOf(stream: ClientHttp2Stream, outgoing: OutgoingRequest): Promise
     stream.once('close', () => {
       reject(new Error(`the upstream closed the stream (${String(stream.rstCode)})`));
     });
-    if (outgoing.hasBody) carryBody(outgoing.body, stream);
+    if (outgoing.hasBody) carryBody(outgoing, stream);
   });
 }
 

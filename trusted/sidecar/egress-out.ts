@@ -1,7 +1,13 @@
 import { lookup } from 'node:dns/promises';
 import type { Duplex } from 'node:stream';
-import type { SidecarPolicy } from '../../pure/contracts/index.ts';
-import { createEgress, type EgressAudit, type EgressOptions, type EgressProxy } from '../egress/index.ts';
+import type { EgressFacts, SidecarPolicy } from '../../pure/contracts/index.ts';
+import {
+  createEgress,
+  type EgressAudit,
+  type EgressOptions,
+  type EgressProxy,
+  type EgressTraffic,
+} from '../egress/index.ts';
 import type { Grants } from './grants.ts';
 import { argumentsHash } from './operations/operations.ts';
 import type { OpenIntent, OperationFacts, OperationTrail } from './operation-trail.ts';
@@ -44,13 +50,28 @@ function auditOf(trail: OperationTrail): EgressAudit<Stamp, OpenIntent> {
       .filter((part) => part !== '')
       .join(' '),
     ...(record.secret === null ? {} : { secret: record.secret }),
+    egress: egressFacts(record.target, record.traffic),
   });
   return {
     intent: (record) => trail.intent(facts(record)),
-    outcome: (intent, result, detail) => trail.outcome(intent, result, detail),
+    outcome: (intent, result, detail, traffic) =>
+      trail.outcome(intent, result, detail, egressFacts(intent.facts.egress?.url ?? '', traffic)),
     event: (record) => void trail.event(facts(record)),
   };
 }
+
+const egressFacts = (url: string, traffic: EgressTraffic | undefined): EgressFacts => ({
+  url,
+  ...(traffic === undefined
+    ? {}
+    : {
+        ...(traffic.status === null ? {} : { status: traffic.status }),
+        ...(traffic.address === null ? {} : { address: traffic.address }),
+        sent: traffic.sent,
+        received: traffic.received,
+        ms: Math.round(traffic.ms),
+      }),
+});
 
 /** Without a policy there is no way out: each connection is told so and closed. */
 export function refuseConnection(connection: Duplex): void {

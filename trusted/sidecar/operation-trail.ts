@@ -2,6 +2,7 @@ import {
   asGrantId,
   auditRecord,
   auditText,
+  type EgressFacts,
   GloveboxError,
   limits,
   type AuditRecord,
@@ -25,6 +26,8 @@ export interface OperationFacts {
   readonly detail?: string;
   /** The secret that the operation will use: the broker hands it out against this record only. */
   readonly secret?: string;
+  /** Of a request through the egress proxy. */
+  readonly egress?: EgressFacts;
 }
 
 export interface OpenIntent {
@@ -45,13 +48,14 @@ export interface TrailOptions {
 /** This session's records. An intent is stored before its effect (R42); where that fails the effect must not happen. */
 export class OperationTrail {
   readonly #options: TrailOptions;
-  #window = 0;
-  #inWindow = 0;
-  #unrecorded = 0;
+  readonly #refusals: RecordWindow;
+  readonly #requests: RecordWindow;
   readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(options: TrailOptions) {
     this.#options = options;
+    this.#refusals = new RecordWindow(limits.refusalsAudited.value, 'refusals');
+    this.#requests = new RecordWindow(limits.requestsAudited.value, 'requests');
   }
 
   async intent(facts: OperationFacts): Promise<OpenIntent> {
@@ -60,9 +64,18 @@ export class OperationTrail {
   }
 
   /** The effect has happened (or not, or who knows): a record that cannot be stored is left to be found open. */
-  async outcome(intent: OpenIntent, outcome: 'ok' | 'error' | 'unknown', detail?: string): Promise<void> {
+  async outcome(
+    intent: OpenIntent,
+    outcome: 'ok' | 'error' | 'unknown',
+    detail?: string,
+    egress?: EgressFacts,
+  ): Promise<void> {
     const { facts } = intent;
-    const record = this.#record('outcome', { ...facts, ...(detail === undefined ? {} : { detail }) });
+    const record = this.#record('outcome', {
+      ...facts,
+      ...(detail === undefined ? {} : { detail }),
+      ...(egress === undefined ? {} : { egress }),
+    });
     await this.#tryStore({ ...record, intent: intent.id, outcome });
   }
 
@@ -73,25 +86,12 @@ export class OperationTrail {
 
   /** A refusal, or another thing that stands alone. One that cannot be recorded is refused all the same. */
   async event(facts: OperationFacts): Promise<void> {
-    if (!this.#fitsWindow()) return;
-    const note =
-      this.#unrecorded === 0 ? {} : { detail: `${this.#unrecorded} further refusals before this one` };
-    this.#unrecorded = 0;
-    const record = this.#record('event', { ...facts, ...note });
+    const window = facts.decision === 'allow' ? this.#requests : this.#refusals;
+    const note = window.enter(this.#options.runtime.now());
+    if (note === null) return;
+    const detail = [facts.detail ?? '', note].filter((text) => text !== '').join('; ');
+    const record = this.#record('event', { ...facts, ...(detail === '' ? {} : { detail }) });
     await this.#tryStore(facts.decision === 'allow' ? record : { ...record, outcome: 'denied' });
-  }
-
-  /** An agent in a loop must not fill the stream that effects wait for. */
-  #fitsWindow(): boolean {
-    const window = Math.floor(this.#options.runtime.now() / 60_000);
-    if (window !== this.#window) {
-      this.#window = window;
-      this.#inWindow = 0;
-    }
-    this.#inWindow += 1;
-    if (this.#inWindow <= limits.refusalsAudited.value) return true;
-    this.#unrecorded += 1;
-    return false;
   }
 
   #record(kind: AuditRecord['kind'], facts: OperationFacts): AuditRecord {
@@ -113,6 +113,9 @@ export class OperationTrail {
       rule: auditText(facts.rule).slice(0, 200),
       ...(facts.secret === undefined ? {} : { secret: facts.secret }),
       ...(facts.detail === undefined ? {} : { detail: auditText(facts.detail) }),
+      ...(facts.egress === undefined
+        ? {}
+        : { egress: { ...facts.egress, url: auditText(facts.egress.url) || '-' } }),
       time: new Date(runtime.now()).toISOString(),
     };
   }
@@ -146,5 +149,36 @@ export class OperationTrail {
         { cause: error },
       );
     }
+  }
+}
+
+/** An agent in a loop must not fill the stream that effects wait for: what is more is counted, and the next record says how many. */
+class RecordWindow {
+  readonly #most: number;
+  readonly #what: string;
+  #minute = 0;
+  #entered = 0;
+  #missed = 0;
+
+  constructor(most: number, what: string) {
+    this.#most = most;
+    this.#what = what;
+  }
+
+  /** What the record says besides; null: it gets none. */
+  enter(now: number): string | null {
+    const minute = Math.floor(now / 60_000);
+    if (minute !== this.#minute) {
+      this.#minute = minute;
+      this.#entered = 0;
+    }
+    this.#entered += 1;
+    if (this.#entered > this.#most) {
+      this.#missed += 1;
+      return null;
+    }
+    const note = this.#missed === 0 ? '' : `${this.#missed} further ${this.#what} before this one`;
+    this.#missed = 0;
+    return note;
   }
 }

@@ -136,7 +136,11 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     audit: async ({ query }) => {
       const session = await auditChain(query.session, sessions);
       return [
-        ...(await auditReader.query({ ...(session === null ? {} : { session }), limit: query.limit ?? 200 })),
+        ...(await auditReader.query({
+          ...(session === null ? {} : { session }),
+          limit: query.limit ?? 200,
+          ...(query.after === undefined ? {} : { after: query.after }),
+        })),
       ];
     },
     retainAudit: async ({ caller, body }) => {
