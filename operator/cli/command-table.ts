@@ -268,6 +268,24 @@ export const commands: readonly CommandEntry[] = [
       (await import('./commands/secret.ts')).secret(what, name, flag(options['json'])),
   },
   {
+    usage: 'ca <what> [who]',
+    description: 'show, rotate or revoke: the CA that every part is known by; sessions go on',
+    options: [
+      [
+        '--root',
+        'rotate: a new root too; it takes the old one’s place by itself, within two certificate lifetimes',
+      ],
+    ],
+    examples: [
+      'glovebox ca show',
+      'glovebox ca rotate',
+      'glovebox ca rotate --root',
+      'glovebox ca revoke calm-fox   # its gateway; or a SPIFFE ID',
+    ],
+    run: async ([what = '', who], options) =>
+      (await import('./commands/ca.ts')).ca(what, who, flag(options['root']), flag(options['json'])),
+  },
+  {
     usage: 'doctor',
     description: 'what this host has, and which guarantees hold on it',
     options: [

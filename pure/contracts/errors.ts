@@ -60,6 +60,13 @@ export const errorCatalogue = {
     why: '{detail}',
     todo: 'Run `glovebox doctor`; look at the daemon log.',
   },
+  GB_CA_ROTATING: {
+    status: 409,
+    exit: 65,
+    what: 'The root is being replaced already.',
+    why: 'The next step, {step}, follows by itself at {at}, once every certificate that is older has ended.',
+    todo: 'Run `glovebox ca show`.',
+  },
   GB_CALLER_MISMATCH: {
     status: 403,
     exit: 77,

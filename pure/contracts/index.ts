@@ -1,6 +1,7 @@
 export * from './agent-api.ts';
 export * from './attach.ts';
 export * from './audit.ts';
+export * from './authority-api.ts';
 export * from './browser-api.ts';
 export * from './caller.ts';
 export * from './consent.ts';

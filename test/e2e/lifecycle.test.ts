@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { SessionView } from '../../pure/contracts/index.ts';
+import type { AuthorityView, SessionView } from '../../pure/contracts/index.ts';
 import { descendants, isAlive, opened, remainsOf, type Process } from './remains.ts';
 import { until } from './until.ts';
 import { World } from './world.ts';
@@ -169,6 +169,25 @@ describe('SIGKILL of what belongs to one session: the session ends, and says why
     expect((await ended('unboxed')).changes).toBe('kept');
     await until('all of it is gone', () => !own.some(({ pid }) => isAlive(pid)), 5_000);
   });
+});
+
+describe('the CA, by its commands', () => {
+  const ca = async (...words: string[]): Promise<unknown> =>
+    JSON.parse((await world.glovebox(['ca', ...words, '--json'])).out);
+
+  it('[R4] is shown, rotated, and a session’s gateway revoked: the session ends with it', async () => {
+    const before = await ca('show');
+    expect(await ca('rotate')).not.toMatchObject({ issuing: (before as AuthorityView).issuing });
+    expect((await world.glovebox(['ca', 'rotate', '--root'])).out).toContain('The next root is announced');
+    const again = await world.glovebox(['ca', 'rotate', '--root']);
+    expect(again).toMatchObject({ code: 65 });
+    expect(again.err).toContain('being replaced already');
+    const session = await calling('revoked');
+    await world.glovebox(['ca', 'revoke', 'revoked']);
+    expect(await session.closed).toBe(120);
+    expect(session.text()).toContain('revoked');
+    expect((await world.glovebox(['ca', 'turn'])).code).toBe(64);
+  }, 60_000);
 });
 
 describe('the end', () => {

@@ -22,8 +22,15 @@ export class ControlPlaneWorld {
   #child: ChildProcess | undefined;
   #log = '';
 
-  constructor() {
+  readonly #entry: readonly string[];
+
+  /** `certificateSeconds`: shorter than the product's, for what takes several certificate lifetimes. */
+  constructor(certificateSeconds?: number) {
     mkdirSync(this.workspace);
+    this.#entry =
+      certificateSeconds === undefined
+        ? [join(root, 'dist/control-plane.js')]
+        : ['--import', 'tsx', join(import.meta.dirname, 'short-lived-daemon.ts'), String(certificateSeconds)];
   }
 
   get log(): string {
@@ -52,7 +59,7 @@ export class ControlPlaneWorld {
     const child = spawn(
       process.execPath,
       [
-        join(root, 'dist/control-plane.js'),
+        ...this.#entry,
         ...['--state', this.state, '--runtime', this.runtime, '--config', join(this.folder, 'config')],
         ...['--tools', join(root, 'dist/tools.json')],
       ],

@@ -101,6 +101,8 @@ const bodies: {
   operator: {
     waive: { name: 'apparmor', waived: true },
     pullImage: { reference: 'No Image' },
+    rotateAuthority: { what: 'issuing' },
+    revokeIdentity: { identity: 'spiffe://glovebox.local/secret-broker' },
     retainAudit: { before: '2020-01-01T00:00:00.000Z' },
     createSession: { command: ['true'], workspace: '/tmp' },
     updateSandboxPolicy: { text: 'version: 1', file: 'policy.yaml' },

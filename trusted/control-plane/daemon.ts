@@ -56,6 +56,8 @@ export interface DaemonOptions {
   readonly guardedPaths: (workspace: string, mode: 'staged' | 'direct') => Promise<WorkspaceGuard>;
   /** What is found also decides how sandboxes are started. */
   readonly probe: (tools: HostTools) => HostProbe & { readonly settings: GvisorSettings };
+  /** For tests of renewal: shorter than the product's. */
+  readonly certificateSeconds?: number;
   /** Called once when a person asks for the end. */
   readonly onShutdown: () => void;
 }
@@ -100,7 +102,19 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const [presets, gvisor, ground] = await Promise.all([
     Presets.read(programs.presets),
     createGvisorDriver(probe.settings),
-    layGround({ state: places.state, socket, programs, natsServer: places.tools.natsServer, log }, undo),
+    layGround(
+      {
+        state: places.state,
+        socket,
+        programs,
+        natsServer: places.tools.natsServer,
+        log,
+        ...(options.certificateSeconds === undefined
+          ? {}
+          : { certificateSeconds: options.certificateSeconds }),
+      },
+      undo,
+    ),
   ]);
   const { note, audit, store, folder } = ground;
   const host = new HostFitness(probe, store.waivers, audit, clock);
@@ -127,7 +141,9 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     publish: async (subject, payload) => await ground.bus.connection.publish(subject, payload),
     clock,
   });
-  ground.authority.onRevoked(revokedAtGateways(store.identity, control, note));
+  ground.authority.onRevoked(
+    revokedAtGateways(store.identity, control, (session) => sessions.gatewayRevoked(session), note),
+  );
   const consents = await consentService(ground, control, events);
   undo.push(() => consents.close());
   const workloadApi = await ground.serveWorkloads(
@@ -254,6 +270,8 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
     auditReader: auditReader(ground),
     publicKeys: async () => await ground.signer.publicKeys(),
     browser,
+    ca: ground.ca,
+    revoke: async (identity) => await ground.revoke(identity),
     shutDown: options.onShutdown,
   });
   const app = await serve({});

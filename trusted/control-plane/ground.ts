@@ -22,6 +22,7 @@ import {
 import { RequestRate, serveRoutes, type RouteServer, type WorkloadHandlers } from '../workload-http/index.ts';
 import { auditTrail, intentSettler, type SettleIntents } from './audit-trail.ts';
 import { BusHost } from './bus-host.ts';
+import { CaRotation } from './ca-rotation.ts';
 import { errorFacts, type Log } from './log.ts';
 import type { AuditTrail, Clock } from './ports.ts';
 import type { Programs } from './programs.ts';
@@ -51,8 +52,9 @@ export interface Ground {
   readonly note: (message: string, error?: unknown) => void;
   /** Serves the workload API; its handlers need what is built upon this. */
   serveWorkloads(handlers: WorkloadHandlers<typeof workloadRoutes>): Promise<RouteServer>;
-  /** Ends an identity everywhere (R4). */
-  revoke(identity: SpiffeId): Promise<void>;
+  readonly ca: CaRotation;
+  /** Ends an identity everywhere (R4); how many certificates of it that were. */
+  revoke(identity: SpiffeId): Promise<number>;
 }
 
 /** `undo` collects how each thing is ended; the caller runs it backwards, at the end or when a later step fails. */
@@ -122,7 +124,21 @@ export async function layGround(
       note('a revocation did not reach the bus', error),
     );
   });
+  const unlisten = store.replicas.onRevocation(() => {
+    authority.readRevocations().catch((error: unknown) => note('revocations were not read', error));
+  });
+  undo.push(unlisten);
   const audit = auditTrail(bus.connection, clock, randomIds);
+  const ca = new CaRotation({
+    signer,
+    trustDomain,
+    certificateLifetimeMs: ttlSeconds === undefined ? limits.certificateLifetime.value : ttlSeconds * 1000,
+    audit,
+    clock: systemClock,
+    onError: (error, doing) => note(`${doing} failed`, error),
+  });
+  await ca.resume();
+  undo.push(() => ca.close());
   const auditWriter = await ElectedAuditWriter.start({
     takeLease: async () => await store.replicas.tryTake(auditWriterLease),
     bus: bus.connection,
@@ -181,9 +197,8 @@ export async function layGround(
       return server;
     },
     // Who listens to revocations ends its connections, on the bus too.
-    revoke: async (spiffe: SpiffeId) => {
-      await authority.revoke(spiffe);
-    },
+    ca,
+    revoke: async (spiffe: SpiffeId) => (await authority.revoke(spiffe)).length,
   } satisfies Omit<Ground, 'onRecord' | 'onBusRestart'>);
 }
 

@@ -52,6 +52,7 @@ export async function startSigner(options: {
     },
     issueSvid: async (order) => await supervised.current.issueSvid(order),
     bundle: async () => await supervised.current.bundle(),
+    caCertificates: async () => await supervised.current.caCertificates(),
     rotateIssuing: async () => await supervised.current.rotateIssuing(),
     rootPhase: async () => await supervised.current.rootPhase(),
     rotateRoot: async (step) => await supervised.current.rotateRoot(step),

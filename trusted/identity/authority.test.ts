@@ -218,4 +218,16 @@ describe('revoking', () => {
     expect(await codeOf(authority.renew(asCaller(first), 'csr'))).toBe('GB_IDENTITY_REVOKED');
     expect(revoked).toContain(first.serial);
   });
+
+  it('[R4] what another replica revoked is told here once, and what this one revoked is not told again', async () => {
+    const [one, two] = [await join(), await join()];
+    await authority.revoke(bus);
+    await store.revokeLineage((await store.findSerial(one.serial))?.lineage ?? '', now);
+    await authority.readRevocations();
+    await authority.readRevocations();
+    expect(revoked).toEqual([one.serial]);
+    await authority.revoke(id);
+    await authority.readRevocations();
+    expect(revoked.filter((serial) => serial === two.serial)).toHaveLength(1);
+  });
 });

@@ -47,6 +47,8 @@ export class IdentityAuthority {
   readonly #tokens: JoinTokens;
   readonly #renewals: Renewals;
   readonly #listeners = new Set<RevokedListener>();
+  /** Serials that the listeners know of, while they have not ended. */
+  readonly #told = new Set<string>();
 
   constructor(options: IdentityAuthorityOptions) {
     this.#options = options;
@@ -125,13 +127,24 @@ export class IdentityAuthority {
   }
 
   /** Housekeeping, to be called now and then. */
-  forgetEnded(): Promise<void> {
-    return this.#options.store.forget(this.#options.now() - limits.identityRecords.value);
+  async forgetEnded(): Promise<void> {
+    const { store, now } = this.#options;
+    await store.forget(now() - limits.identityRecords.value);
+    const live = new Set(await store.revokedSerials(now()));
+    for (const serial of this.#told) if (!live.has(serial)) this.#told.delete(serial);
   }
 
   /** What a starting server has to refuse (ConnectionRegistry's second argument). */
-  revokedSerials(): Promise<readonly string[]> {
-    return this.#options.store.revokedSerials(this.#options.now());
+  async revokedSerials(): Promise<readonly string[]> {
+    const all = await this.#options.store.revokedSerials(this.#options.now());
+    for (const serial of all) this.#told.add(serial);
+    return all;
+  }
+
+  /** Another replica on the same store revoked something, or may have: what is new of it is told here too [R4]. */
+  async readRevocations(): Promise<void> {
+    const all = await this.#options.store.revokedSerials(this.#options.now());
+    this.#tell(all.filter((serial) => !this.#told.has(serial)));
   }
 
   /** Called with every serial that is revoked: the API, the bus and the links end its connections [R4]. */
@@ -141,6 +154,7 @@ export class IdentityAuthority {
   }
 
   #tell(serials: readonly string[]): void {
+    for (const serial of serials) this.#told.add(serial);
     if (serials.length > 0) for (const listener of this.#listeners) listener(serials);
   }
 

@@ -9,7 +9,7 @@ import {
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
 import { algorithm, newSerial, permittedDnsNames } from './ca-keys.ts';
-import { CaKeys, type RootPhase } from './ca-rotation.ts';
+import { CaKeys, type CaCertificates, type RootPhase } from './ca-rotation.ts';
 import type { RootStep } from './protocol.ts';
 import { publicKeyOf } from './csr.ts';
 import type { KeysFolder } from './keys-folder.ts';
@@ -55,6 +55,10 @@ export class CertificateAuthority {
   /** What others trust: the root alone, or two of them while one takes the other's place. */
   get bundlePem(): string {
     return this.#keys.bundlePem;
+  }
+
+  get certificates(): CaCertificates {
+    return this.#keys.certificates;
   }
 
   async rotateIssuing(): Promise<void> {

@@ -67,6 +67,16 @@ describe('the rotation of a CA', () => {
     await taken(await open(), authority.bundlePem);
   });
 
+  it('a root that is offline is not replaced: its passphrase has to be there', async () => {
+    const authority = await open();
+    const passphrase = keys.read('root.passphrase') ?? '';
+    keys.remove('root.passphrase');
+    await expect(authority.rotateRoot('announce')).rejects.toThrow(/GB_KEYS_DAMAGED/);
+    expect(keys.read('root.passphrase')).toBeUndefined();
+    keys.write('root.passphrase', passphrase);
+    expect(await authority.rotateRoot('announce')).toBe('activate');
+  });
+
   it('takes the steps in their order only', async () => {
     const authority = await open();
     for (const step of ['activate', 'retire'] as const)

@@ -17,6 +17,16 @@ import type { RootStep } from './protocol.ts';
 /** Which step is next. */
 export type RootPhase = RootStep;
 
+/** PEM; no key is among them. */
+export interface CaCertificates {
+  readonly issuing: string;
+  readonly root: string;
+  /** Announced, and does not sign yet. */
+  readonly next: string | null;
+  /** Trusted still, and signs no more. */
+  readonly previous: string | null;
+}
+
 /** The CA of a keys folder. Each file is whole or absent, and each step can be cut off after any write of it. */
 export class CaKeys {
   readonly #folder: KeysFolder;
@@ -70,6 +80,15 @@ export class CaKeys {
     return [...new Set(roots.filter((pem) => pem !== undefined))].map((pem) => `${pem}\n`).join('');
   }
 
+  get certificates(): CaCertificates {
+    return {
+      issuing: this.#issuing.certificate.toString('pem'),
+      root: this.#root.certificatePem,
+      next: this.#next?.certificatePem ?? null,
+      previous: this.#previous() ?? null,
+    };
+  }
+
   /** A new issuing CA under the same root: those who trust the root notice nothing. */
   async rotateIssuing(): Promise<void> {
     this.#issuing = await createIssuing(
@@ -87,6 +106,8 @@ export class CaKeys {
     }
     switch (step) {
       case 'announce':
+        // A root that is offline is not replaced behind the back of who keeps its passphrase.
+        await this.#root.unlock();
         await createRoot(this.#folder, this.#trustDomain, this.#now, rootFiles.next);
         this.#next = openNextRoot(this.#folder, this.#trustDomain);
         return;

@@ -9,8 +9,10 @@ import {
   type SpiffeId,
 } from '../../pure/contracts/index.ts';
 import type { BusAnswer, BusPublicKeys } from '../bus/index.ts';
+import type { CaCertificates } from './ca-rotation.ts';
 import {
   bundleResult,
+  caCertificatesResult,
   emptyResult,
   busAnswerResult,
   busKeysResult,
@@ -50,6 +52,7 @@ export interface SvidOrder {
 export interface Signer {
   issueSvid(order: SvidOrder): Promise<Svid>;
   bundle(): Promise<string>;
+  caCertificates(): Promise<CaCertificates>;
   rotateIssuing(): Promise<void>;
   rootPhase(): Promise<RootStep>;
   rotateRoot(step: RootStep): Promise<RootStep>;
@@ -134,6 +137,10 @@ export class SignerClient implements Signer {
   /** PEM of the root, or of two while one takes the other's place: what everyone in the trust domain trusts. */
   async bundle(): Promise<string> {
     return (await this.#ask('bundle', {}, bundleResult)).bundlePem;
+  }
+
+  async caCertificates(): Promise<CaCertificates> {
+    return await this.#ask('caCertificates', {}, caCertificatesResult);
   }
 
   async rotateIssuing(): Promise<void> {

@@ -37,6 +37,7 @@ export const signerRequest = z.discriminatedUnion('method', [
   z.strictObject({ id, method: z.literal('bundle'), params: none }),
   z.strictObject({ id, method: z.literal('rotateIssuing'), params: none }),
   z.strictObject({ id, method: z.literal('rootPhase'), params: none }),
+  z.strictObject({ id, method: z.literal('caCertificates'), params: none }),
   z.strictObject({
     id,
     method: z.literal('rotateRoot'),
@@ -78,6 +79,12 @@ export type SignerResponse = z.infer<typeof signerResponse>;
 export const svidResult = z.strictObject({ chainPem: z.string(), serial: z.string(), notAfter: z.string() });
 export const emptyResult = z.strictObject({});
 export const rootPhaseResult = z.strictObject({ next: z.enum(rootSteps) });
+export const caCertificatesResult = z.strictObject({
+  issuing: z.string(),
+  root: z.string(),
+  next: z.string().nullable(),
+  previous: z.string().nullable(),
+});
 export const bundleResult = z.strictObject({ bundlePem: z.string() });
 export const tokenResult = z.strictObject({ token: z.string() });
 const publicJwk = z.looseObject({

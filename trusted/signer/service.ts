@@ -58,6 +58,8 @@ export class SignerService {
         return {};
       case 'rootPhase':
         return { next: authority.rootPhase };
+      case 'caCertificates':
+        return authority.certificates;
       case 'rotateRoot':
         return { next: await authority.rotateRoot(request.params.step) };
       case 'publicKeys':

@@ -18,6 +18,7 @@ import type { SecretKeeper } from '../secret-keeper.ts';
 import type { Presets } from '../sessions/presets.ts';
 import type { SessionService } from '../sessions/session-service.ts';
 import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
+import { authorityHandlers, type AuthorityParts } from './authority-handlers.ts';
 import { pullLines } from './pull-lines.ts';
 import type { Images } from '../../images/index.ts';
 import { changeHandlers } from './change-handlers.ts';
@@ -25,7 +26,7 @@ import type { EventHub } from './event-hub.ts';
 import { followOutput } from './follow-output.ts';
 import type { OperatorHandlers } from './handlers.ts';
 
-export interface OperatorParts {
+export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
   readonly version: string;
   readonly startedAt: string;
   readonly sessionsFolder: string;
@@ -108,6 +109,7 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       statusOf(await sessions.changePolicy(session, body, caller.user)),
     getSandboxPolicyStatus: async ({ session }) => statusOf(session),
     ...changeHandlers({ sessions, changes, recorded }),
+    ...authorityHandlers({ ca: parts.ca, revoke: parts.revoke, recorded }),
     events: async ({ query, reader }) => {
       const session = await sessionIdOf(query.session);
       const [views, open] = [await sessions.list(false), await consents.list(false)];

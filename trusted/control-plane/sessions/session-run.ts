@@ -210,6 +210,12 @@ export class SessionRun {
     await this.#ending;
   }
 
+  /** Whoever holds its key, it is nobody's gateway any more: it goes now, and its link and its connections with it [R4]. */
+  gatewayRevoked(): void {
+    void this.end('sidecar-died', 'the identity of its sidecar was revoked');
+    this.#options.sidecar.process.kill();
+  }
+
   async #heed(report: SidecarReport): Promise<void> {
     const { life, clock } = this.#options;
     switch (report.type) {

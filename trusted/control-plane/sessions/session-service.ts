@@ -305,6 +305,11 @@ export class SessionService {
     await run.life.reportsPolicy(generation);
   }
 
+  /** Nothing, where the session has ended: its sidecar's identity ends with it. */
+  gatewayRevoked(session: SessionId): void {
+    this.#runs.get(session)?.gatewayRevoked();
+  }
+
   /** A word for every sidecar that may wait for something. One that does not get it waits until its own time limit. */
   tellAll(words: ControlWords): void {
     const { control, onError } = this.#options;
