@@ -23,7 +23,27 @@ export const authorityView = z.object({
 });
 export type AuthorityView = z.infer<typeof authorityView>;
 
-export const rotateAuthorityRequest = z.strictObject({ what: z.enum(['issuing', 'root']) });
-export const revokeIdentityRequest = z.strictObject({ identity: z.string().min(1).max(2048) });
-/** `certificates`: how many of it were not over yet. */
-export const revokedView = z.object({ identity: z.string(), certificates: z.int() });
+const person = { callers: ['operator'], owner: 'none' } as const;
+
+/** Part of the operator API. */
+export const authorityRoutes = {
+  /** The CA that everything of this trust domain is known by. */
+  getAuthority: { method: 'GET', path: '/v1/ca', ...person, response: authorityView },
+  /** `issuing` at once; `root` begins what then goes on by itself. Sessions go on. */
+  rotateAuthority: {
+    method: 'POST',
+    path: '/v1/ca/rotate',
+    ...person,
+    body: z.strictObject({ what: z.enum(['issuing', 'root']) }),
+    response: authorityView,
+  },
+  /** Ends every certificate of an identity, and within a second whatever is open under one (R4). */
+  revokeIdentity: {
+    method: 'POST',
+    path: '/v1/ca/revoke',
+    ...person,
+    body: z.strictObject({ identity: z.string().min(1).max(2048) }),
+    /** `certificates`: how many of it were not over yet. */
+    response: z.object({ identity: z.string(), certificates: z.int() }),
+  },
+} as const;

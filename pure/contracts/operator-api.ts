@@ -1,10 +1,5 @@
 import { z } from 'zod';
-import {
-  authorityView,
-  revokedView,
-  revokeIdentityRequest,
-  rotateAuthorityRequest,
-} from './authority-api.ts';
+import { authorityRoutes } from './authority-api.ts';
 import { consentMode, consentQuestion } from './consent.ts';
 import { createSessionRequest, policyText, sessionView } from './session.ts';
 import type { ErrorBody } from './errors.ts';
@@ -370,24 +365,7 @@ export const operatorRoutes = defineRoutes({
     ...person,
     response: z.object({ keys: z.array(z.record(z.string(), z.unknown())) }),
   },
-  /** The CA that everything of this trust domain is known by. */
-  getAuthority: { method: 'GET', path: '/v1/ca', ...person, response: authorityView },
-  /** `issuing` at once; `root` begins what then goes on by itself. Sessions go on. */
-  rotateAuthority: {
-    method: 'POST',
-    path: '/v1/ca/rotate',
-    ...person,
-    body: rotateAuthorityRequest,
-    response: authorityView,
-  },
-  /** Ends every certificate of an identity, and within a second whatever is open under one (R4). */
-  revokeIdentity: {
-    method: 'POST',
-    path: '/v1/ca/revoke',
-    ...person,
-    body: revokeIdentityRequest,
-    response: revokedView,
-  },
+  ...authorityRoutes,
   presets: {
     method: 'GET',
     path: '/v1/presets',

@@ -102,19 +102,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const [presets, gvisor, ground] = await Promise.all([
     Presets.read(programs.presets),
     createGvisorDriver(probe.settings),
-    layGround(
-      {
-        state: places.state,
-        socket,
-        programs,
-        natsServer: places.tools.natsServer,
-        log,
-        ...(options.certificateSeconds === undefined
-          ? {}
-          : { certificateSeconds: options.certificateSeconds }),
-      },
-      undo,
-    ),
+    layGround({ ...options, state: places.state, socket, natsServer: places.tools.natsServer }, undo),
   ]);
   const { note, audit, store, folder } = ground;
   const host = new HostFitness(probe, store.waivers, audit, clock);

@@ -65,13 +65,14 @@ export class SessionRun {
   readonly #exit: Promise<void>;
   #resolveOver: () => void = () => undefined;
   #attachedOnce = false;
-  #policy: SidecarPolicy;
+  /** What its sidecar was given last. */
+  policy: SidecarPolicy;
   readonly #clock: ClockWatch;
   readonly #execs: ExecTurns;
 
   constructor(options: SessionRunOptions) {
     this.#options = options;
-    this.#policy = options.activate.policy;
+    this.policy = options.activate.policy;
     this.over = new Promise((resolve) => {
       this.#resolveOver = resolve;
     });
@@ -100,15 +101,6 @@ export class SessionRun {
 
   get record(): SessionLifeWriter['record'] {
     return this.#options.life.record;
-  }
-
-  /** What its sidecar was given last. */
-  get policy(): SidecarPolicy {
-    return this.#policy;
-  }
-
-  set policy(policy: SidecarPolicy) {
-    this.#policy = policy;
   }
 
   get life(): SessionLifeWriter {
