@@ -68,7 +68,7 @@ def answer_of(text):
     return {"status": status, "body": body}
 
 
-def api(method="GET", path="/v1/session", body=None, headers=None, host="127.0.0.1:9090", text=None, wait=12, until=None):
+def api(method="GET", path="/v1/session", body=None, headers=None, host="127.0.0.1:9090", text=None, wait=90, until=None):
     payload = text if text is not None else "" if body is None else json.dumps(body)
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
