@@ -30,6 +30,8 @@ export interface FakeControlPlane {
   readonly calls: { readonly name: string; readonly request: FakeRequest }[];
   on(name: RouteName, handler: FakeHandler): void;
   onAttach(handler: (attachment: FakeAttachment) => void): void;
+  /** Attaching ends before anybody takes it. */
+  refuseAttach(): void;
   close(): Promise<void>;
 }
 
@@ -114,7 +116,12 @@ export async function fakeControlPlane(): Promise<FakeControlPlane> {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
+  let refusing = false;
   server.on('upgrade', (_req, socket: Duplex) => {
+    if (refusing)
+      return void socket.end(
+        'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: glovebox-attach\r\n\r\n',
+      );
     const sidecar = createHttp2();
     sidecars.push(sidecar);
     attachHandler(attachmentOf(sidecar));
@@ -136,6 +143,7 @@ export async function fakeControlPlane(): Promise<FakeControlPlane> {
     calls,
     on: (name, handler) => void handlers.set(name, handler),
     onAttach: (handler) => void (attachHandler = handler),
+    refuseAttach: () => void (refusing = true),
     async close() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

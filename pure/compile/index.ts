@@ -5,4 +5,4 @@ export { compileOciSpec, privateIds } from './oci-spec.ts';
 export { foldersPath, providerPath } from './oci-spec-types.ts';
 export type { OciSpec, SpecHost, SpecRequest, SpecWorkspace } from './oci-spec-types.ts';
 export { cedarRequest, compileCedar, type CedarRequest } from './cedar.ts';
-export { isHostFolder, isPlainRelative } from './oci-spec-paths.ts';
+export { isHostFolder, isPlainRelative, isToolFolder } from './oci-spec-paths.ts';

@@ -21,10 +21,14 @@ export function assertFloor(spec: unknown, role: 'agent' | 'provider'): void {
   for (const ids of [linux.uidMappings, linux.gidMappings]) assertIds(ids);
   const seen = new Set<string>();
   const workspace = mounts.find((mount) => mount.destination === '/workspace')?.source;
+  const tools = mounts
+    .filter(({ source, destination }) => source === destination)
+    .map(({ source }) => source);
   for (const mount of mounts) {
     if (seen.has(mount.destination)) refuse(`two mounts at ${mount.destination}`);
     seen.add(mount.destination);
-    if (!isKnownMount(mount, role, workspace)) refuse(`a mount at ${mount.destination}`);
+    if (!isKnownMount(mount, role, workspace) && !isToolMask(mount, tools))
+      refuse(`a mount at ${mount.destination}`);
   }
   for (const name of ['tmp', 'home'] as const) assertDisk(name, annotations, mounts);
   if (Object.keys(annotations).length !== 8) refuse('annotations');
@@ -132,6 +136,14 @@ function isKnownMount(mount: Mount, role: 'agent' | 'provider', workspace: strin
     return role === 'provider' && isHostFolder(source);
   return options === ro && source === destination && (isViewFolder(source) || isToolFolder(source));
 }
+
+/** Nothing but an empty file, over a file of a folder that is shown read-only under its own path. */
+const isToolMask = ({ destination, type, source, options }: Mount, tools: readonly string[]): boolean =>
+  type === 'bind' &&
+  options.join() === ro &&
+  source.endsWith('/empty-file') &&
+  isToolFolder(destination) &&
+  tools.some((folder) => isToolFolder(folder) && destination.startsWith(`${folder}/`));
 
 function assertDisk(
   name: 'tmp' | 'home',

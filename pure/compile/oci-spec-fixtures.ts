@@ -8,6 +8,7 @@ export const request: SpecRequest = {
   tier: tiers.standard,
   workspace: { source: '/srv/u/project', masked: [], readOnly: [] },
   toolFolders: ['/srv/u/.nvm'],
+  toolMasks: [],
   folders: [],
 };
 export const host: SpecHost = {
@@ -16,7 +17,7 @@ export const host: SpecHost = {
   etc: '/state/etc',
   caBundle: '/state/run/x/ca.crt',
   init: '/cache/init',
-  emptyFile: '/state/run/x/empty',
+  emptyFile: '/state/run/x/empty-file',
   emptyFolder: '/state/run/x/empty-folder',
   tmp: { source: '/state/run/x/tmp', bytes: 1e9 },
   home: { source: '/state/run/x/home', bytes: 1e9 },

@@ -57,6 +57,8 @@ export interface SpecRequest {
   readonly workspace?: SpecWorkspace;
   /** Read-only tool folders, seen inside under the path they have outside: programs bake their own paths in. */
   readonly toolFolders: readonly string[];
+  /** Files in them that hold credentials: empty inside. */
+  readonly toolMasks: readonly string[];
   /** A provider's chosen folders, seen inside as /folders/<name>. */
   readonly folders: readonly { readonly name: string; readonly source: string; readonly writable: boolean }[];
   /** A provider's program: one host file, seen read-only at `providerPath`. */

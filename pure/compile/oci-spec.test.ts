@@ -158,6 +158,7 @@ const anyRequest = fc.record({
     }),
   ),
   toolFolders: mostly([], fc.array(fc.oneof(paths, fc.constant('/srv/u/.nvm')), { maxLength: 2 })),
+  toolMasks: mostly([], fc.array(fc.oneof(paths, fc.constant('/srv/u/.nvm/credentials')), { maxLength: 2 })),
   folders: fc.array(
     fc.record({
       name: mostly('docs', fc.string()),
@@ -258,9 +259,29 @@ describe('the compiled spec', () => {
     ]);
   });
 
+  test('[R23] a file of a tool folder that holds credentials is empty inside', () => {
+    const spec = compileOciSpec({ ...request, toolMasks: ['/srv/u/.nvm/bin/auth.json'] }, host);
+    assertFloor(JSON.parse(JSON.stringify(spec)), 'agent');
+    expect(spec.mounts).toContainEqual({
+      destination: '/srv/u/.nvm/bin/auth.json',
+      type: 'bind',
+      source: host.emptyFile,
+      options: ['rbind', 'ro', 'nosuid', 'nodev'],
+    });
+    // The second lock knows nothing else that lies over a tool.
+    const mask = spec.mounts.find(({ source }) => source === host.emptyFile);
+    for (const other of [{ source: '/srv/u/evil' }, { options: ['rbind', 'rw', 'nosuid', 'nodev'] }]) {
+      const mounts = spec.mounts.map((mount) => (mount === mask ? { ...mount, ...other } : mount));
+      refused(() => assertFloor(JSON.parse(JSON.stringify({ ...spec, mounts })), 'agent'));
+    }
+  });
+
   test.each<[string, Partial<SpecRequest>]>([
     ['a tool folder over the workspace', { toolFolders: ['/workspace/x'] }],
     ['a tool folder above a home', { toolFolders: ['/home'] }],
+    ['a mask outside of the tool folders', { toolMasks: ['/srv/u/.ssh/id'] }],
+    ['a mask of a whole tool folder', { toolMasks: ['/srv/u/.nvm'] }],
+    ['a mask that leads out of a tool folder', { toolMasks: ['/srv/u/.nvm/../x'] }],
     ['the user\u2019s runtime folder', { toolFolders: ['/run/user/1000'] }],
     ['a tool folder twice', { toolFolders: ['/a/b', '/a/b'] }],
     ['the whole home as a workspace', { workspace: { source: '/root', masked: [], readOnly: [] } }],

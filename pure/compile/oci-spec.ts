@@ -35,6 +35,7 @@ export function compileOciSpec(request: SpecRequest, host: SpecHost): OciSpec {
     ...viewMounts(host),
     ...diskMounts(host),
     ...request.toolFolders.map(toolMount),
+    ...request.toolMasks.map((path) => toolMask(path, request.toolFolders, host)),
     ...(role === 'agent' ? workspaceMounts(request.workspace, host) : []),
     ...(role === 'provider' ? request.folders.map(folderMount) : []),
     ...(role === 'provider' ? programMounts(request.program) : []),
@@ -143,6 +144,14 @@ function diskAnnotations(name: 'tmp' | 'home', disk: SpecDisk, mode: string): Re
 function toolMount(folder: string): OciMount {
   check(isToolFolder(folder), 'tool folder');
   return bind(folder, folder, readOnly);
+}
+
+function toolMask(path: string, folders: readonly string[], host: SpecHost): OciMount {
+  check(
+    isPlainPath(path) && folders.some((folder) => path.startsWith(`${folder}/`)),
+    'mask of a tool folder',
+  );
+  return bind(path, host.emptyFile, readOnly);
 }
 
 function folderMount(folder: SpecRequest['folders'][number]): OciMount {

@@ -43,7 +43,8 @@ export const credentialFiles: {
     '.docker/config.json',
     '.kube/config',
     '.config/gh/hosts.yml',
-    '.cargo/credentials.toml',
+    ...['.cargo/credentials', '.cargo/credentials.toml', '.gem/credentials', '.ivy2/.credentials'],
+    ...['.sbt/.credentials', '.m2/settings.xml', '.m2/settings-security.xml', '.gradle/gradle.properties'],
   ],
   except: [
     '.env.example',

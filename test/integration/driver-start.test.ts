@@ -60,13 +60,15 @@ describe.each(modes)('gVisor driver as %s', (mode) => {
     const tools = mkdtempSync(join(asRoot ? '/var' : homedir(), 'gb tools '));
     chmodSync(tools, 0o755);
     writeFileSync(join(tools, 'tool'), 'a tool');
+    writeFileSync(join(tools, 'credentials.toml'), 'a token');
     const request = world.staged(world.makeFolder('project'), {
       toolFolders: [tools],
+      toolMasks: [join(tools, 'credentials.toml')],
       homeFiles: { '.config/agent.json': '{}' },
       caPem: 'PEM OF THE SESSION\n',
     });
     await world.start(request);
-    const script = `cat "${tools}/tool"; cat /opt/glovebox/home/.config/agent.json; tail -1 /etc/ssl/certs/ca-certificates.crt; touch "${tools}/x"`;
+    const script = `cat "${tools}/tool" "${tools}/credentials.toml"; cat /opt/glovebox/home/.config/agent.json; tail -1 /etc/ssl/certs/ca-certificates.crt; touch "${tools}/x"`;
     const outcome = await world.sh(request, script);
     expect(outcome.stdout).toBe('a tool{}PEM OF THE SESSION\n');
     expect(outcome.stderr).toContain('Read-only file system');

@@ -32,6 +32,8 @@ export interface SandboxOrder {
   readonly tier: TierName;
   /** Resolved; read-only, at the same path inside. */
   readonly toolFolders: readonly string[];
+  /** Files in them that hold credentials: empty inside. */
+  readonly toolMasks: readonly string[];
   /** In place of the host's view. */
   readonly image?: { readonly rootfs: string; readonly user: string; readonly digest: string };
   /** The session's own authority, for the trust store of the sandbox. */

@@ -61,6 +61,7 @@ async function start(
       readOnly: order.workspace.readOnly,
     },
     toolFolders: order.toolFolders,
+    toolMasks: order.toolMasks,
     folders: [],
     ...(order.image === undefined ? {} : { image: order.image }),
     caPem: order.caPem,

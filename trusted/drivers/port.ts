@@ -26,6 +26,8 @@ export interface SandboxRequest {
   readonly workspace?: WorkspaceRequest;
   /** Absolute, resolved (no links) host folders, seen read-only under the same path. */
   readonly toolFolders: readonly string[];
+  /** Files in them that hold credentials: empty inside. */
+  readonly toolMasks?: readonly string[];
   /** A provider's chosen folders, seen as /folders/<name>. */
   readonly folders: readonly { readonly name: string; readonly source: string; readonly writable: boolean }[];
   /** A provider's program, one bundled ES module: seen read-only at pure/compile's `providerPath`. */

@@ -31,12 +31,22 @@ export interface Outcome {
 /** Stays with a session until it ends: its input and output, its signals, its questions. */
 export async function staySession(stay: Stay): Promise<Outcome> {
   const { client, session, ends, shape } = stay;
-  const attachment = await attach({
-    socketPath: client.socketPath,
-    sessionId: session.id,
-    foreground: stay.foreground,
-    ...(stay.process === undefined ? {} : { process: stay.process }),
-  });
+  let attachment: Attachment;
+  try {
+    attachment = await attach({
+      socketPath: client.socketPath,
+      sessionId: session.id,
+      foreground: stay.foreground,
+      ...(stay.process === undefined ? {} : { process: stay.process }),
+    });
+  } catch (error) {
+    // A session that could not be started has a better reason than the connection that it did not take.
+    const view = await client
+      .call('getSession', { params: { id: session.id }, query: {} })
+      .catch(() => undefined);
+    if (view?.reason !== 'start-failed') throw error;
+    return await outcome(client, view, undefined);
+  }
   const io = new SessionIo(attachment, ends, shape);
   const onExit = (): void => io.restore();
   // Whatever ends this program, the terminal is left as it was.

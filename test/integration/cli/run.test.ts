@@ -201,4 +201,18 @@ describe('run through pipes', () => {
     expect(JSON.parse(json.stderr)).toEqual({ error });
     expect(json.code).toBe(78);
   });
+
+  test('a session that could not be started says why, and not that its sidecar did not answer', async () => {
+    fake.refuseAttach();
+    fake.on('getSession', () =>
+      endedSession({ reason: 'start-failed', exitCode: null, detail: 'runsc: no space left on device' }),
+    );
+    const failed = await runCli(cli, ['run', '--', 'true'], fake.env);
+    expect(failed.stderr).toMatch(/could not be started: runsc: no space left on device/);
+    expect(failed.stderr).not.toMatch(/sidecar/);
+    expect(failed.code).not.toBe(0);
+    // Control: of one that goes on, the connection is what is wrong.
+    fake.on('getSession', () => fakeSession());
+    expect((await runCli(cli, ['run', '--', 'true'], fake.env)).stderr).toMatch(/sidecar did not answer/);
+  });
 });

@@ -14,7 +14,7 @@ import { resolveCommand, sandboxPath, sandboxWorkspace } from './command.ts';
 import { agentEnvironment, mcpUrl } from './environment.ts';
 import { readAuthorities } from './authorities.ts';
 import { defaultPreset, type Presets } from './presets.ts';
-import { resolveToolFolders } from './tool-folders.ts';
+import { credentialsIn, resolveToolFolders } from './tool-folders.ts';
 import { checkWorkspace } from './workspace.ts';
 
 /** All that a request means, worked out and checked before anything is written or started. */
@@ -24,6 +24,7 @@ export interface SessionPlan {
   readonly preset: string | null;
   readonly workspace: string;
   readonly toolFolders: readonly string[];
+  readonly toolMasks: readonly string[];
   readonly image: { readonly digest: string; readonly rootfs: string; readonly user: string } | null;
   readonly tier: TierName;
   readonly ttlSeconds: number;
@@ -83,6 +84,7 @@ export async function planSession(request: CreateSessionRequest, places: PlanPla
     preset: preset?.name ?? null,
     workspace,
     toolFolders,
+    toolMasks: await credentialsIn(toolFolders),
     image: image === null ? null : { digest: image.digest, rootfs: image.rootfs, user: image.settings.user },
     tier: (request.tier ?? document.tier) as TierName,
     ttlSeconds,

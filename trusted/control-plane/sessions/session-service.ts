@@ -146,6 +146,7 @@ export class SessionService {
         },
         tier: plan.tier,
         toolFolders: plan.toolFolders,
+        toolMasks: plan.toolMasks,
         ...(plan.image === null ? {} : { image: plan.image }),
         caPem: sidecar.caPem,
         homeFiles: plan.homeFiles,

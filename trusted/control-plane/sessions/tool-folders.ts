@@ -1,6 +1,8 @@
-import { realpath, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { basename, isAbsolute, join, relative } from 'node:path';
+import { isToolFolder } from '../../../pure/compile/index.ts';
 import { GloveboxError } from '../../../pure/contracts/index.ts';
+import { isCredentialFile } from '../../../pure/policy/index.ts';
 import { contains } from './workspace.ts';
 
 /** Folders of a home that hold keys or logins, or lead to them: never shown to a sandbox, nor anything that holds them. */
@@ -40,9 +42,13 @@ export async function resolveToolFolders(
     });
     if (held !== undefined)
       throw refused(folder, `it holds, or lies in, ~/${relative(home, join(home, held))}`);
-    if (['/proc', '/sys', '/dev', '/run', '/var/run', '/etc', '/root'].some((system) => real === system)) {
-      throw refused(folder, 'it is a folder of the system');
-    }
+    // What the floor would refuse later, in words that a person can do something with.
+    const fits: boolean = isToolFolder(real);
+    if (!fits)
+      throw refused(
+        folder,
+        `it is, holds or lies in a folder of the system or one that the sandbox has of its own (${real}); move the tool below a home, /srv or /usr/local`,
+      );
     found.push(real);
   }
   return found;
@@ -50,3 +56,36 @@ export async function resolveToolFolders(
 
 const refused = (folder: string, detail: string): GloveboxError =>
   new GloveboxError('GB_INPUT_INVALID', { what: `The tool folder ${folder}`, detail });
+
+/**
+ * Files of tool folders that hold credentials (.cargo/credentials.toml, .m2/settings.xml, …), down to the folders in them; what
+ * tools install lies deeper. A link counts as what it leads to.
+ */
+export async function credentialsIn(folders: readonly string[]): Promise<readonly string[]> {
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const top = await readdir(folder, { withFileTypes: true });
+      const below = await Promise.all(
+        top
+          .filter((entry) => entry.isDirectory())
+          .map(async ({ name }) =>
+            (await readdir(join(folder, name), { withFileTypes: true })).map((entry) => ({
+              path: `${name}/${entry.name}`,
+              entry,
+            })),
+          ),
+      );
+      return [...top.map((entry) => ({ path: entry.name, entry })), ...below.flat()]
+        .filter(
+          ({ path, entry }) => !entry.isDirectory() && isCredentialFile(`${basename(folder)}/${path}`, []),
+        )
+        .map(({ path }) => join(folder, path));
+    }),
+  );
+  const real = await Promise.all(found.flat().map((path) => realpath(path).catch(() => null)));
+  return [
+    ...new Set(
+      real.filter((path) => path !== null && folders.some((folder) => path.startsWith(`${folder}/`))),
+    ),
+  ] as string[];
+}

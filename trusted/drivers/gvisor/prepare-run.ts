@@ -107,6 +107,7 @@ export function writeSpec(inputs: SpecInputs): void {
       role: request.role,
       tier: request.tier,
       toolFolders: request.toolFolders,
+      toolMasks: request.toolMasks ?? [],
       folders: request.folders,
       ...(request.program === undefined ? {} : { program: programOf(run) }),
       ...(inputs.workspace === undefined ? {} : { workspace: inputs.workspace }),
