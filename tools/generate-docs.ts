@@ -3,9 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { cliDocument } from './cli-document.ts';
 import { hostExecutedDocument } from './host-executed-document.ts';
 import { subjectDocs } from '../pure/contracts/index.ts';
+import { scopesDocument } from './scopes-document.ts';
 import { limitsDocument } from './limits-document.ts';
 
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
 writeFileSync(new URL('../docs/host-executed.md', import.meta.url), hostExecutedDocument());
 writeFileSync(new URL('../docs/subjects.md', import.meta.url), subjectDocs());
 writeFileSync(new URL('../docs/cli.md', import.meta.url), cliDocument());
+writeFileSync(new URL('../docs/scopes.md', import.meta.url), scopesDocument());

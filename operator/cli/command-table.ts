@@ -186,6 +186,18 @@ export const commands: readonly CommandEntry[] = [
     run: async ([id], options) => (await import('./commands/consent.ts')).deny(id, options),
   },
   {
+    usage: 'grants [what] [grant]',
+    description:
+      'what was granted to agents: list (default), explain, or revoke, which cuts off a call under way',
+    options: [
+      ['-a, --all', 'list: those that serve no more, too'],
+      ['--session <session>', 'list: of one session'],
+    ],
+    examples: ['glovebox grants', 'glovebox grants explain 4fgh2', 'glovebox grants revoke 4fgh2'],
+    run: async ([what = 'list', id], options) =>
+      (await import('./commands/grants.ts')).grants(what, id, options),
+  },
+  {
     usage: 'audit [what] [file]',
     description: 'what happened: list (default), export, checkpoint, keys, verify [FILE] offline, or retain',
     options: [

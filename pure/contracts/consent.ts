@@ -50,3 +50,19 @@ export const consentClaims = z.strictObject({
   exp: z.int(),
 });
 export type ConsentClaims = z.infer<typeof consentClaims>;
+
+/** A grant as people see it. `state`: why it serves, or no longer does. */
+export const grantView = z.object({
+  id: z.string(),
+  sessionId: z.string(),
+  sessionName: z.string(),
+  user: z.string(),
+  scope: z.string(),
+  mode: consentMode,
+  state: z.enum(['open', 'used', 'revoked', 'expired']),
+  createdAt: z.string(),
+  expiresAt: z.string().nullable(),
+  usedAt: z.string().nullable(),
+  revokedAt: z.string().nullable(),
+});
+export type GrantView = z.infer<typeof grantView>;

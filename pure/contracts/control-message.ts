@@ -10,6 +10,10 @@ export const controlMessage = z.discriminatedUnion('type', [
     type: z.literal('turn-open'),
     turn_id: z.string(),
     user: z.string(),
+    /** Seconds since the epoch. */
+    expires_at: z.int(),
+    /** Several people take part, and the policy does not say otherwise: no grant outlives one use. */
+    once_only: z.boolean(),
   }),
   z.strictObject({
     session_id: z.string(),

@@ -123,6 +123,13 @@ export const errorCatalogue = {
     why: '{detail}; rule: {rule}.',
     todo: '{todo}',
   },
+  GB_GRANT_REVOKED: {
+    status: 403,
+    exit: 77,
+    what: 'Cut off: the consent to {scope} was taken back.',
+    why: 'A person revoked it while the call was under way; what became of the call is recorded as unknown.',
+    todo: 'Do without it, or explain the need to the person and ask again.',
+  },
   GB_HOST_UNFIT: {
     status: 412,
     exit: 78,

@@ -99,6 +99,20 @@ export const limits = {
     bounds: 'lifetime of a consent token',
     reached: 'the token is refused',
   },
+  turnTime: {
+    value: 28_800_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a turn is open, where the policy says nothing of it',
+    reached: 'it ends; the next input opens another',
+  },
+  turnsRemembered: {
+    value: 1_000,
+    unit: 'count',
+    owner: 'sidecar',
+    bounds: 'turns of a session that a turn token may still name',
+    reached: 'GB_TOKEN_INVALID',
+  },
   consentWait: {
     value: 300_000,
     unit: 'ms',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { authorityRoutes } from './authority-api.ts';
-import { consentMode, consentQuestion } from './consent.ts';
+import { consentQuestion } from './consent.ts';
+import { consentRoutes } from './consent-api.ts';
 import { createSessionRequest, policyText, sessionView } from './session.ts';
 import type { ErrorBody } from './errors.ts';
 import { defineRoutes } from './route.ts';
@@ -280,29 +281,7 @@ export const operatorRoutes = defineRoutes({
     query: z.strictObject({ session: z.string().optional() }),
     response: z.null(),
   },
-  listConsents: {
-    method: 'GET',
-    path: '/v1/consents',
-    ...person,
-    query: z.strictObject({ all: z.enum(['true', 'false']).optional() }),
-    response: z.array(consentQuestion),
-  },
-  approveConsent: {
-    method: 'POST',
-    path: '/v1/consents/:id/approve',
-    ...person,
-    params: idParam,
-    body: z.strictObject({ digest: z.string(), mode: consentMode }),
-    response: consentQuestion,
-  },
-  denyConsent: {
-    method: 'POST',
-    path: '/v1/consents/:id/deny',
-    ...person,
-    params: idParam,
-    body: z.strictObject({ digest: z.string() }),
-    response: consentQuestion,
-  },
+  ...consentRoutes,
   sealingKey: {
     method: 'GET',
     path: '/v1/secrets/sealing-key',

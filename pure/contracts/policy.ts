@@ -134,6 +134,17 @@ export const policyDocument = z.strictObject({
       z.union([z.string().max(4096), z.strictObject({ placeholder: secretName })]),
     )
     .default({}),
+  /** People's turns. `limit`: how long one is open, such as 30m. */
+  turns: z
+    .strictObject({
+      limit: z
+        .string()
+        .regex(/^[1-9][0-9]{0,4}(s|m|h)$/, 'a duration is a number and s, m or h')
+        .optional(),
+      /** Grants for the session also where several people take part: their text stays in the agent's context. */
+      sessionGrants: z.boolean().default(false),
+    })
+    .default({ sessionGrants: false }),
   /** Read-only tool folders of the person's home, such as ~/.nvm; never one that holds credentials. */
   toolFolders: z.array(z.string().min(1).max(4096)).max(20).default([]),
 });

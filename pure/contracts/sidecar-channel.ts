@@ -66,18 +66,24 @@ export const sidecarExec = z.strictObject({
 });
 export type SidecarExec = z.infer<typeof sidecarExec>;
 
+/** An operator's connection, as the handle, and who is at its other end. */
+export const sidecarAttach = z.strictObject({
+  type: z.literal('attach'),
+  attachId: z.string(),
+  user: z.string(),
+  /** Whether what it sends reaches the command; without, it only looks. */
+  input: z.boolean(),
+  /** A foreground attachment gates output (backpressure). */ foreground: z.boolean(),
+  /** A further command; without, the main one. */
+  process: z.string().optional(),
+});
+export type SidecarAttach = z.infer<typeof sidecarAttach>;
+
 export const sidecarCommand = z.discriminatedUnion('type', [
   sidecarBootstrap,
   sidecarActivate,
   sidecarExec,
-  z.strictObject({
-    type: z.literal('attach'),
-    attachId: z.string(),
-    user: z.string(),
-    /** A foreground attachment gates output (backpressure). */ foreground: z.boolean(),
-    /** A further command; without, the main one. */
-    process: z.string().optional(),
-  }),
+  sidecarAttach,
   z.strictObject({ type: z.literal('end'), reason: z.string() }),
   z.strictObject({ type: z.literal('signal'), signal: z.int() }),
 ]);
@@ -94,6 +100,8 @@ export const sidecarReport = z.discriminatedUnion('type', [
     code: z.int().nullable(),
     signal: z.int().nullable(),
   }),
+  /** Somebody types whose turn it is not: it is held until it is. */
+  z.strictObject({ type: z.literal('input'), attachId: z.string() }),
   z.strictObject({ type: z.literal('attached'), count: z.int() }),
   z.strictObject({ type: z.literal('failed'), reason: z.string(), code: z.string(), detail: z.string() }),
   z.strictObject({ type: z.literal('handed'), attachId: z.string() }),

@@ -88,6 +88,21 @@ export const workloadRoutes = defineRoutes({
     body: z.strictObject({ token: z.string().max(8192) }),
     response: z.object({ grantId: z.string() }),
   },
+  /** One use of a grant, by one operation: a once-grant is used up in the store, whoever asks first (R37). */
+  useGrant: {
+    method: 'POST',
+    path: '/v1/sessions/:session/grants/use',
+    ...ownSession,
+    params: sessionParam,
+    body: z.strictObject({
+      grantId: z.string().max(64),
+      /** The turn that the operation was stamped with, which may have ended meanwhile. */
+      turnId: z.string().max(64),
+      scope: z.string().max(4096),
+      argsHash: z.string().max(64),
+    }),
+    response: z.object({ used: z.boolean() }),
+  },
   /** The bindings of a session's secrets, for the secret broker. */
   secretBindings: {
     method: 'GET',

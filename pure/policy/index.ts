@@ -14,6 +14,7 @@ export {
   type PolicyQuestion,
   type PolicyVerdict,
 } from './decision.ts';
+export { wordsOfScope } from './scope-words.ts';
 export {
   parseScope,
   parseScopePattern,

@@ -55,6 +55,44 @@ describe('scopes', () => {
     expect(covered).toBeGreaterThan(50);
   });
 
+  it('[R35] a wider scope is never implied by a narrower one', () => {
+    const seg = fc.constantFrom('a', 'b', 'ab', '*', 'a*');
+    const verb = fc.constantFrom('read', 'write');
+    const exact = fc
+      .tuple(verb, fc.array(fc.constantFrom('a', 'b', 'ab', '%2A'), { minLength: 1, maxLength: 4 }))
+      .map(([v, parts]) => `files:${v}:/${parts.join('/')}`);
+    const wider = fc
+      .tuple(fc.constantFrom('read', 'write', '*'), fc.array(seg, { maxLength: 4 }), fc.boolean())
+      .map(([v, parts, deep]) => `files:${v}:/${[...parts, ...(deep ? ['**'] : [])].join('/')}`);
+    fc.assert(
+      fc.property(exact, exact, (one, other) => {
+        // Without a wildcard a scope is itself and nothing else: no prefix, no parent, no child, no other verb.
+        expect(scopeMatches(one, other)).toBe(one === other);
+        expect(scopeCovers(one, other)).toBe(one === other);
+      }),
+      { numRuns: 3000 },
+    );
+    let wide = 0;
+    fc.assert(
+      fc.property(wider, exact, (pattern, one) => {
+        // What a narrower one is granted never answers for a pattern, unless that takes in nothing else.
+        if (!pattern.includes('*')) return;
+        wide += 1;
+        expect(scopeCovers(one, pattern)).toBe(false);
+        expect(scopeMatches(one, pattern)).toBe(false);
+      }),
+      { numRuns: 3000 },
+    );
+    expect(wide).toBeGreaterThan(1000);
+    fc.assert(
+      fc.property(wider, wider, exact, (p, q, one) => {
+        // If p stands for q, nothing that q takes in is new: the grant of p is never made wider by asking for q.
+        if (scopeCovers(p, q) && scopeMatches(q, one)) expect(scopeMatches(p, one)).toBe(true);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   it('an exact scope is covered by exactly what matches it', () => {
     expect(scopeCovers('files:read:/shared/**', 'files:read:/shared/a')).toBe(true);
     expect(scopeCovers('files:read:/shared/**', 'files:read:/shared/**')).toBe(true);

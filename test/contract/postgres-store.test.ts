@@ -2,6 +2,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { openPostgresStore, type Store } from '../../trusted/store/index.ts';
 import { startPostgres, type PostgresServer } from '../../trusted/store/testing.ts';
 import { identityStoreContract } from './identity-store-contract.ts';
+import { grantUseContract } from './grant-use-contract.ts';
 import { storeContract, type OpenedStore } from './store-contract.ts';
 
 let server: PostgresServer;
@@ -35,6 +36,7 @@ async function open(): Promise<OpenedStore> {
 }
 
 storeContract('PostgreSQL', open);
+grantUseContract('PostgreSQL', open);
 
 identityStoreContract('PostgreSQL', async () => {
   const opened = await open();

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import SQLite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lockState, openSqliteStore, openStateFolder } from '../../trusted/store/index.ts';
-import { storeContract } from './store-contract.ts';
+import { grantUseContract } from './grant-use-contract.ts';
+import { storeContract, type OpenedStore } from './store-contract.ts';
 
-storeContract('SQLite', async () => {
+async function openSqlite(): Promise<OpenedStore> {
   const folder = mkdtempSync(join(tmpdir(), 'glovebox-store-'));
   const file = join(folder, 'control-plane.db');
   let store = await openSqliteStore(file);
@@ -25,7 +26,10 @@ storeContract('SQLite', async () => {
       rmSync(folder, { recursive: true, force: true });
     },
   };
-});
+}
+
+storeContract('SQLite', openSqlite);
+grantUseContract('SQLite', openSqlite);
 
 describe('the state folder', () => {
   let folder: string;

@@ -80,6 +80,7 @@ export class BusWorld {
       reportPolicyStatus: unused,
       requestConsent: unused,
       consumeConsent: unused,
+      useGrant: unused,
       secretBindings: unused,
     });
     return new BusWorld(state, ground, api, lines, undo);

@@ -80,7 +80,7 @@ export async function egressWorld(options: EgressWorldOptions): Promise<EgressWo
       resolved.push(host);
       return Promise.resolve(['127.0.0.1']);
     },
-    takeGrant: () => false,
+    takeGrant: () => Promise.resolve(null),
   });
   const door = createServer((socket) => {
     proxy.handle(socket);

@@ -101,7 +101,11 @@ egress:
       return Promise.resolve(answers[host] ?? ['127.0.0.1']);
     },
     takeGrant: (_, scope) =>
-      granted.splice(granted.indexOf(scope), granted.includes(scope) ? 1 : 0).length > 0,
+      Promise.resolve(
+        granted.splice(granted.indexOf(scope), granted.includes(scope) ? 1 : 0).length > 0
+          ? { id: scope, over: () => undefined }
+          : null,
+      ),
   });
   door = createServer((socket) => {
     proxy.handle(socket);

@@ -96,6 +96,7 @@ const bodies: {
     reportPolicyStatus: { generation: 1 },
     requestConsent: consent,
     consumeConsent: { token: 'x' },
+    useGrant: { grantId: id128, turnId: id128, scope: 'files:read:/notes', argsHash: 'a'.repeat(64) },
   },
   secrets: { putSecret: { sealed: 'x' }, readSecret: { secret: 'one', intentSeq: 1 } },
   operator: {

@@ -133,7 +133,8 @@ export class TestSidecar {
   }
 
   async openTurn(user = alice, turn: string = this.turn): Promise<void> {
-    await this.say({ type: 'turn-open', turn_id: turn, user });
+    const expires_at = Math.floor(Date.now() / 1000) + 3600;
+    await this.say({ type: 'turn-open', turn_id: turn, user, expires_at, once_only: false });
   }
 
   async signConsent(claims: Partial<ConsentClaims>): Promise<string> {
@@ -193,10 +194,10 @@ export class TestSidecar {
     );
   }
 
-  async attach(foreground = true): Promise<TestClient> {
+  async attach(foreground = true, user: string = alice, input = true): Promise<TestClient> {
     const path = join(this.world.folder, `${newId()}.sock`);
     const server = createServer({ pauseOnConnect: true }, (socket) =>
-      this.send({ type: 'attach', attachId: newId(), user: alice, foreground }, socket),
+      this.send({ type: 'attach', attachId: newId(), user, input, foreground }, socket),
     );
     server.listen(path);
     await once(server, 'listening');

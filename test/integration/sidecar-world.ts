@@ -58,6 +58,9 @@ export class SidecarWorld {
       new GloveboxError('GB_LIMIT_REACHED', { limit: 'test', detail: 'no consent in this test' }),
     );
   readonly consumed = new Set<string>();
+  /** What sidecars asked the store of grants for, and whether it says no. */
+  readonly uses: unknown[] = [];
+  usesRefused = false;
 
   static async start(): Promise<SidecarWorld> {
     const world = new SidecarWorld();
@@ -134,6 +137,10 @@ export class SidecarWorld {
             if (this.consumed.has(body.token)) return Promise.reject(new GloveboxError('GB_TOKEN_REPLAYED'));
             this.consumed.add(body.token);
             return Promise.resolve({ grantId: newId() });
+          },
+          useGrant: ({ body }) => {
+            this.uses.push(body);
+            return Promise.resolve({ used: !this.usesRefused });
           },
           getSandboxPolicy: unused,
           joinSandbox: unused,

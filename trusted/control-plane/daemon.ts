@@ -15,6 +15,7 @@ import { imagesOf, type Images } from './images-of.ts';
 import type { DaemonPlaces } from './arguments.ts';
 import { auditReader } from './audit-reader.ts';
 import { BrowserDoor } from './browser/browser-door.ts';
+import { GrantService } from './consents/grant-service.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
 import { HostFitness } from './host-fitness.ts';
@@ -134,11 +135,13 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   );
   const consents = await consentService(ground, control, events);
   undo.push(() => consents.close());
+  const grants = new GrantService({ store, control, audit, clock });
   const workloadApi = await ground.serveWorkloads(
     workloadHandlers({
       authority: ground.authority,
       sessions: store.sessions,
       consents,
+      grants,
       policyApplied: async (session, generation) => await sessions.policyApplied(session, generation),
     }),
   );
@@ -190,6 +193,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     sessions,
     pool,
     consents,
+    grants,
     secrets,
     host,
     changes,
@@ -208,6 +212,7 @@ interface OperatorSide {
   readonly sessions: SessionService;
   readonly pool: SidecarPool;
   readonly consents: ConsentService;
+  readonly grants: GrantService;
   readonly secrets: SecretKeeper;
   readonly host: HostFitness;
   readonly changes: WorkspaceChanges;
@@ -266,6 +271,7 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   serveAttach(
     app.server,
     sessions,
+    caller,
     () => rate.count(caller.user),
     (error) => ground.note('an attach failed', error),
   );

@@ -63,16 +63,21 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     if (decision.decision === 'deny') return this.#deny(entry, question, decision);
     begun.decided = decision.decision;
     const body = await this.#inspected(entry, question, decision, inbound);
-    const allowed = decision.decision === 'ask' ? await this.#consented(entry, stamp, decision) : decision;
-    const permitted = await this.#recorded(entry, stamp, allowed, { began, body });
+    const allowed =
+      decision.decision === 'ask' ? await this.#consented(entry, stamp, decision, begun) : decision;
+    const grant = begun.grant?.id;
+    const permitted = await this.#recorded(
+      grant === undefined ? entry : { ...entry, grant },
+      stamp,
+      allowed,
+      { began, body },
+    );
     if (!begun.cut) return permitted;
-    await this.finish(permitted, {
-      result: 'error',
-      detail: 'the policy was changed before anything was sent',
-    });
+    const what = begun.revoked ? 'the consent was taken back' : 'the policy was changed';
+    await this.finish(permitted, { result: 'error', detail: `${what} before anything was sent` });
     throw new GloveboxError('GB_EGRESS_DENIED', {
       target: entry.target,
-      detail: 'the policy was changed meanwhile',
+      detail: `${what} meanwhile`,
       rule: 'egress.changed',
       todo: 'Ask the person to add an egress rule to the policy.',
     });
@@ -124,9 +129,15 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
     entry: Entry<S>,
     stamp: S | null,
     decision: Extract<EgressDecision, { decision: 'ask' }>,
+    begun: UnderWay,
   ): Promise<EgressAllowed> {
-    const granted = stamp !== null && (await this.#options.takeGrant(stamp, decision.scope));
-    if (granted) return { ...decision.allowed, audited: true };
+    const revoke = (): void => {
+      begun.revoked = true;
+      begun.cut = true;
+      begun.end();
+    };
+    begun.grant = stamp === null ? null : await this.#options.takeGrant(stamp, decision.scope, revoke);
+    if (begun.grant !== null) return { ...decision.allowed, audited: true };
     this.#options.audit.event({ ...entry, decision: 'ask', rule: decision.rule.id, detail: decision.scope });
     throw new GloveboxError('GB_CONSENT_REQUIRED', { scope: decision.scope, rule: decision.rule.id });
   }

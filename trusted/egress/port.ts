@@ -6,6 +6,12 @@ export interface EgressStamp {
   readonly turnId: string;
 }
 
+/** `over` is called when the request is. */
+export interface TakenGrant {
+  readonly id: string;
+  readonly over: () => void;
+}
+
 /** What is written down of one request. */
 export interface EgressRecord<S extends EgressStamp = EgressStamp> {
   readonly stamp: S | null;
@@ -16,6 +22,8 @@ export interface EgressRecord<S extends EgressStamp = EgressStamp> {
   readonly decision: 'allow' | 'ask' | 'deny';
   readonly rule: string;
   readonly secret: string | null;
+  /** By which consent. */
+  readonly grant?: string;
   /** A sign of an attack: fronting, or a placeholder where it does not belong. */
   readonly alert: boolean;
   readonly detail: string | null;
@@ -55,6 +63,9 @@ export interface EgressOptions<S extends EgressStamp = EgressStamp, I extends Eg
   readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
   /** All addresses of a name, as text. Called for a new connection only, and never for a name that no rule allows. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
-  /** Spends a grant for a scope that the policy says to ask for. */
-  readonly takeGrant: (stamp: S, scope: string) => boolean | Promise<boolean>;
+  /**
+   * Spends a grant for a scope that the policy says to ask for, and says which; null: there is none. A grant that is revoked
+   * while the request is under way cuts it.
+   */
+  readonly takeGrant: (stamp: S, scope: string, cut: () => void) => Promise<TakenGrant | null>;
 }

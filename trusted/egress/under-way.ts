@@ -1,5 +1,5 @@
 import { decide, type EgressRequest } from '../../pure/egress/index.ts';
-import type { EgressOptions } from './port.ts';
+import type { EgressOptions, TakenGrant } from './port.ts';
 
 /** A request from its decision to its last byte. */
 export interface UnderWay {
@@ -7,6 +7,10 @@ export interface UnderWay {
   /** What the policy said of it when it was let through; null: not decided yet. */
   decided: 'allow' | 'ask' | null;
   cut: boolean;
+  /** By which consent it goes out. */
+  grant: TakenGrant | null;
+  /** That was taken back. */
+  revoked: boolean;
   readonly end: () => void;
 }
 
@@ -20,12 +24,13 @@ export class RequestsUnderWay {
   }
 
   begin(question: EgressRequest, end: () => void): UnderWay {
-    const begun: UnderWay = { question, decided: null, cut: false, end };
+    const begun: UnderWay = { question, decided: null, cut: false, grant: null, revoked: false, end };
     this.#open.add(begun);
     return begun;
   }
 
   over(request: UnderWay): void {
+    request.grant?.over();
     this.#open.delete(request);
   }
 

@@ -23,6 +23,8 @@ const message = (seq: number, other: object = {}): object => ({
   type: 'turn-open',
   turn_id: turn,
   user: alice,
+  expires_at: 2_000_000_000,
+  once_only: false,
   ...other,
 });
 const receive = async (payload: object, as?: Parameters<TestSigner['sign']>[2]): Promise<void> =>

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { Duplex } from 'node:stream';
-import type { EgressFacts, SidecarPolicy } from '../../pure/contracts/index.ts';
+import { asGrantId, type EgressFacts, type SidecarPolicy } from '../../pure/contracts/index.ts';
 import {
   createEgress,
   type EgressAudit,
@@ -35,7 +35,10 @@ export function openEgress(options: EgressOutOptions): EgressProxy {
     audit: auditOf(trail),
     resolve: async (host) =>
       (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address),
-    takeGrant: (stamp, scope) => grants.take(stamp.user, scope, emptyHash) !== null,
+    takeGrant: async (stamp, scope, cut) => {
+      const id = await grants.take(stamp, scope, emptyHash);
+      return id === null ? null : { id, over: grants.underWay(id, cut) };
+    },
   });
 }
 
@@ -49,6 +52,7 @@ function auditOf(trail: OperationTrail): EgressAudit<Stamp, OpenIntent> {
     detail: [record.alert ? 'ALERT' : '', record.target, record.detail ?? '']
       .filter((part) => part !== '')
       .join(' '),
+    ...(record.grant === undefined ? {} : { grant: asGrantId(record.grant) }),
     ...(record.secret === null ? {} : { secret: record.secret }),
     egress: egressFacts(record.target, record.traffic),
   });

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { limits, type EndReason, type SidecarExec, type SidecarReport } from '../../pure/contracts/index.ts';
 import type { LinkCommand, LinkEvent, StdioName } from '../link/index.ts';
+import type { InputGate } from './stdio/input-gate.ts';
 import { CommandStdio, type CommandEnd } from './stdio/command-stdio.ts';
 
 const SIGHUP = 1;
@@ -66,10 +67,10 @@ export class Execs {
   }
 
   /** False: there is none of this name. */
-  attach(process: string, socket: Duplex, attachId: string): boolean {
+  attach(process: string, socket: Duplex, attachId: string, gate: InputGate | null): boolean {
     const exec = this.#all.get(process);
     if (exec === undefined || exec.over) return false;
-    exec.stdio.attach(socket, attachId, true);
+    exec.stdio.attach(socket, attachId, true, gate);
     return true;
   }
 

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   base += 10;
-  grants = new Grants(() => false);
+  grants = new Grants({ onceOnly: () => false, use: () => Promise.resolve(true) });
 });
 
 const policyOf = (generation: number, allow: string[], ask: string[] = []): SidecarPolicy => ({

@@ -1,9 +1,11 @@
 import type { Duplex } from 'node:stream';
 import {
+  asUserId,
   limits,
   type ControlMessage,
   type EndReason,
   type SidecarActivate,
+  type SidecarAttach,
   type SidecarExec,
   type SidecarPolicy,
 } from '../../pure/contracts/index.ts';
@@ -26,6 +28,7 @@ import { Permissions } from './operations/permissions.ts';
 import { OperationTrail } from './operation-trail.ts';
 import type { Report } from './report.ts';
 import type { Runtime } from './runtime.ts';
+import { inputGate } from './stdio/input-gate.ts';
 import { CommandStdio, type CommandEnd } from './stdio/command-stdio.ts';
 import { Turns } from './turns.ts';
 import type { Warm } from './warm.ts';
@@ -49,8 +52,8 @@ const listen = [
 /** The parts of a session that is running: its link, its command's stdio, its doors. */
 export class LiveSession {
   readonly #options: LiveSessionOptions;
-  readonly #turns = new Turns();
-  readonly #grants = new Grants(() => this.#turns.severalUsers);
+  readonly #turns: Turns;
+  readonly #grants: Grants;
   readonly #policy: LivePolicy;
   readonly #trail: OperationTrail;
   readonly #permissions: Permissions;
@@ -67,6 +70,8 @@ export class LiveSession {
     this.#options = options;
     const { warm, activate, runtime, report, onError } = options;
     const { session, sandbox, self, trustDomain } = warm;
+    this.#turns = new Turns({ now: () => runtime.now(), newToken: () => runtime.newId() });
+    this.#grants = new Grants({ onceOnly: () => this.#turns.onceOnly, use: warm.useGrant });
     const policy = new LivePolicy(activate.policy, warm.cedar);
     this.#policy = policy;
     const trail = new OperationTrail({ session, sandbox, store: warm.store, runtime });
@@ -155,10 +160,20 @@ export class LiveSession {
     });
   }
 
-  attach(socket: Duplex, attachId: string, foreground: boolean, process: string | undefined): void {
-    if (process === undefined) this.#stdio.attach(socket, attachId, foreground);
-    else if (!this.#execs.attach(process, socket, attachId)) socket.destroy();
-    this.#options.report({ type: 'handed', attachId });
+  attach(socket: Duplex, order: SidecarAttach): void {
+    const { attachId, foreground, process } = order;
+    const { report, runtime } = this.#options;
+    const gate = order.input
+      ? inputGate(
+          this.#turns,
+          asUserId(order.user),
+          () => report({ type: 'input', attachId }),
+          (ms) => runtime.delay(ms),
+        )
+      : null;
+    if (process === undefined) this.#stdio.attach(socket, attachId, foreground, gate);
+    else if (!this.#execs.attach(process, socket, attachId, gate)) socket.destroy();
+    report({ type: 'handed', attachId });
   }
 
   exec(order: SidecarExec): void {
@@ -187,7 +202,10 @@ export class LiveSession {
   #heed(message: ControlMessage): void {
     switch (message.type) {
       case 'turn-open':
-        return this.#turns.open(message.turn_id, message.user);
+        return this.#turns.open(message.turn_id, message.user, {
+          expiresAt: message.expires_at * 1000,
+          onceOnly: message.once_only,
+        });
       case 'turn-close':
         return this.#turns.close(message.turn_id);
       case 'consent':

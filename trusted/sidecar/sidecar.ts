@@ -49,8 +49,7 @@ export class Sidecar {
         return this.#activate(command, handle);
       case 'attach':
         if (handle === undefined) return this.#lateAttach(command.attachId);
-        if (this.#state.name === 'live')
-          this.#state.live.attach(handle, command.attachId, command.foreground, command.process);
+        if (this.#state.name === 'live') this.#state.live.attach(handle, command);
         else handle.destroy();
         return;
       case 'exec':

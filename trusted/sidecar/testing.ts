@@ -59,7 +59,7 @@ export const alice = asUserId('local/1000');
 export const self = spiffeId(defaultTrustDomain, { kind: 'sidecar', session });
 
 export function openTurns(): Turns {
-  const turns = new Turns();
+  const turns = new Turns({ now: () => 0, newToken: nextId });
   turns.open(turn, alice);
   return turns;
 }

@@ -27,6 +27,7 @@ import { TokenVerifier } from '../tokens/index.ts';
 import { joinWorkload, RouteClient } from '../workload-http/index.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { loadCedar, type CedarLibrary } from './operations/cedar-engine.ts';
+import type { GrantUse } from './grants.ts';
 import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
 import type { ProviderPort } from './operations/operations.ts';
 import { ProviderCalls } from './operations/provider-calls.ts';
@@ -55,6 +56,7 @@ export interface Warm {
   readonly emit: (event: object) => Promise<void>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
+  readonly useGrant: (use: GrantUse) => Promise<boolean>;
   readonly reportPolicyStatus: (generation: number) => Promise<void>;
   readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
   /** Where the sandbox's link comes in, if over a network. */
@@ -144,6 +146,7 @@ export async function warmUp(
     requestConsent: (body) => controlPlane.call('requestConsent', { params: { session }, body }),
     consumeConsent: async (token) =>
       (await controlPlane.call('consumeConsent', { params: { session }, body: { token } })).grantId,
+    useGrant: async (body) => (await controlPlane.call('useGrant', { params: { session }, body })).used,
     reportPolicyStatus: async (generation) => {
       await controlPlane.call('reportPolicyStatus', { params: { session }, body: { generation } });
     },

@@ -40,7 +40,10 @@ export interface Grant {
   readonly usedAt: string | null;
 }
 
-export type GrantKey = Pick<Grant, 'sessionId' | 'user' | 'scope'>;
+export type GrantKey = Pick<Grant, 'sessionId' | 'user' | 'scope'> & {
+  /** This one of them, no other. */
+  readonly id?: GrantId;
+};
 
 export interface GrantStore {
   /** One transaction: the jti is spent and the grant is there, or neither. False: the jti was spent before (R6). */
@@ -52,6 +55,10 @@ export interface GrantStore {
   use(key: GrantKey, at: string): Promise<Grant | undefined>;
   get(id: GrantId): Promise<Grant | undefined>;
   listOf(session: SessionId): Promise<readonly Grant[]>;
+  /** Newest first, of all sessions. `openAt`: only those that are good then. */
+  list(filter: { readonly openAt: string | null; readonly limit: number }): Promise<readonly Grant[]>;
+  /** Those for the session that are open are for one use from now on; says how many. */
+  onceOnly(session: SessionId): Promise<number>;
   /** All of the session's that are open, or of those only these. */
   revokeOf(session: SessionId, at: string, only?: readonly GrantId[]): Promise<number>;
 }

@@ -7,4 +7,5 @@ export { openStore } from './open-store.ts';
 export { lockState, type StateLock } from './sqlite/state-lock.ts';
 export { openStateFolder, refuseLoose, stateVersion, type StateFolder } from './state-folder.ts';
 export type { Store } from './store.ts';
+export type { TurnRecord, TurnStore } from './turns.ts';
 export type { Waiver, WaiverStore } from './waivers.ts';

@@ -217,6 +217,29 @@ const retention: Migration = {
   },
 };
 
+const turns: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('turns')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('session_id', 'text', (c) => c.notNull().references('sessions.id'))
+      .addColumn('user', 'text', (c) => c.notNull())
+      .addColumn('opened_at', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text', (c) => c.notNull())
+      .addColumn('ended_at', 'text')
+      .execute();
+    // At most one is open, for every replica: what two of them read at once the index sees.
+    await db.schema
+      .createIndex('turns_open')
+      .unique()
+      .on('turns')
+      .column('session_id')
+      .where(sql.ref('ended_at'), 'is', null)
+      .execute();
+    await db.schema.createIndex('turns_by_session').on('turns').columns(['session_id', 'user']).execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
@@ -226,6 +249,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0005-settled': settled,
   '0006-replicas': replicas,
   '0007-audit-retention': retention,
+  '0010-turns': turns,
 };
 
 /** What this database has been through, and what this version would do to it; nothing is changed. */

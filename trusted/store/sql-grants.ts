@@ -47,12 +47,14 @@ export class SqlGrantStore implements GrantStore {
   }
 
   async use(key: GrantKey, at: string): Promise<Grant | undefined> {
-    const rows = await this.#db
+    let query = this.#db
       .selectFrom('grants')
       .selectAll()
       .where('session_id', '=', key.sessionId)
       .where('user', '=', key.user)
-      .where('scope', '=', key.scope)
+      .where('scope', '=', key.scope);
+    if (key.id !== undefined) query = query.where('id', '=', key.id);
+    const rows = await query
       .where('used_at', 'is', null)
       .where('revoked_at', 'is', null)
       .where((e) => e.or([e('expires_at', 'is', null), e('expires_at', '>', at)]))
@@ -91,6 +93,35 @@ export class SqlGrantStore implements GrantStore {
       .orderBy('id')
       .execute();
     return rows.map(grantOf);
+  }
+
+  async list({
+    openAt,
+    limit,
+  }: {
+    readonly openAt: string | null;
+    readonly limit: number;
+  }): Promise<readonly Grant[]> {
+    let query = this.#db.selectFrom('grants').selectAll();
+    if (openAt !== null)
+      query = query
+        .where('used_at', 'is', null)
+        .where('revoked_at', 'is', null)
+        .where((e) => e.or([e('expires_at', 'is', null), e('expires_at', '>', openAt)]));
+    const rows = await query.orderBy('created_at', 'desc').orderBy('id').limit(limit).execute();
+    return rows.map(grantOf);
+  }
+
+  async onceOnly(session: SessionId): Promise<number> {
+    const result = await this.#db
+      .updateTable('grants')
+      .set({ mode: 'once' })
+      .where('session_id', '=', session)
+      .where('mode', '=', 'session')
+      .where('used_at', 'is', null)
+      .where('revoked_at', 'is', null)
+      .executeTakeFirst();
+    return Number(result.numUpdatedRows);
   }
 
   async revokeOf(session: SessionId, at: string, only?: readonly GrantId[]): Promise<number> {

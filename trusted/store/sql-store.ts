@@ -6,6 +6,7 @@ import { SqlConsentStore } from './sql-consents.ts';
 import { SqlGrantStore } from './sql-grants.ts';
 import { SqlIdentityStore } from './sql-identity.ts';
 import { SqlSessionStore } from './sql-sessions.ts';
+import { SqlTurnStore } from './sql-turns.ts';
 import { SqlWaiverStore } from './sql-waivers.ts';
 import type { Store } from './store.ts';
 import type { Tables } from './tables.ts';
@@ -27,6 +28,7 @@ export function sqlStore(db: Kysely<Tables>, dialect: SqlDialect): Store {
     sessions: new SqlSessionStore(db),
     consents: new SqlConsentStore(db),
     grants: new SqlGrantStore(db),
+    turns: new SqlTurnStore(db),
     waivers: new SqlWaiverStore(db),
     identity: new SqlIdentityStore(db, dialect),
     audit: new SqlAuditStore(db),

@@ -3,6 +3,7 @@ import type { IdentityStore } from '../identity/index.ts';
 import type { ConsentStore, GrantStore } from './consents.ts';
 import type { Replicas } from './replicas.ts';
 import type { SessionStore } from './sessions.ts';
+import type { TurnStore } from './turns.ts';
 import type { WaiverStore } from './waivers.ts';
 
 /** The one door to what outlives the process. Secret values are not here and never will be (invariant 7). */
@@ -10,6 +11,7 @@ export interface Store {
   readonly sessions: SessionStore;
   readonly consents: ConsentStore;
   readonly grants: GrantStore;
+  readonly turns: TurnStore;
   readonly waivers: WaiverStore;
   readonly identity: IdentityStore;
   readonly audit: AuditStore;

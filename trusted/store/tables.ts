@@ -61,6 +61,15 @@ export interface GrantTable {
   used_at: string | null;
 }
 
+export interface TurnTable {
+  id: string;
+  session_id: string;
+  user: string;
+  opened_at: string;
+  expires_at: string;
+  ended_at: string | null;
+}
+
 export interface SpentTokenTable {
   jti: string;
   session_id: string;
@@ -135,6 +144,7 @@ export interface Tables {
   sessions: SessionTable;
   consents: ConsentTable;
   grants: GrantTable;
+  turns: TurnTable;
   spent_tokens: SpentTokenTable;
   waivers: WaiverTable;
   join_tokens: JoinTokenTable;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { GloveboxError, operatorRoutes } from '../../../pure/contracts/index.ts';
+import { GloveboxError, operatorRoutes, type OperatorCaller } from '../../../pure/contracts/index.ts';
 import { catalogued } from '../../workload-http/index.ts';
 import type { SessionService } from '../sessions/session-service.ts';
 
@@ -15,12 +15,13 @@ export const attachProtocol = 'glovebox-attach';
 export function serveAttach(
   server: Server,
   sessions: SessionService,
+  caller: OperatorCaller,
   count: () => void,
   onError: (error: unknown) => void,
 ): void {
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
-    upgrade(request, socket, head, sessions, count).catch((error: unknown) => {
+    upgrade(request, socket, head, sessions, caller, count).catch((error: unknown) => {
       const known = catalogued(error);
       if (known.code === 'GB_INTERNAL') onError(error);
       refuse(socket, known);
@@ -33,6 +34,7 @@ async function upgrade(
   socket: Duplex,
   head: Buffer,
   sessions: SessionService,
+  caller: OperatorCaller,
   count: () => void,
 ): Promise<void> {
   count();
@@ -68,7 +70,12 @@ async function upgrade(
     );
   });
   try {
-    await sessions.attach(session, socket, query.data.foreground === 'true', query.data.process);
+    await sessions.attach(session, socket, {
+      user: caller.user,
+      input: true,
+      foreground: query.data.foreground === 'true',
+      process: query.data.process,
+    });
   } catch (error) {
     // The 101 is out: there is nothing more to say in HTTP. The session's record tells the rest.
     socket.destroy();

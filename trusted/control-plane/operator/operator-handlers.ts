@@ -11,6 +11,8 @@ import {
 } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import type { BrowserDoor } from '../browser/browser-door.ts';
+import { wordsOfScope } from '../../../pure/policy/index.ts';
+import type { GrantService } from '../consents/grant-service.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 import type { HostFitness } from '../host-fitness.ts';
 import type { AuditReader, AuditTrail, WorkspaceChanges } from '../ports.ts';
@@ -33,6 +35,7 @@ export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
   readonly sessions: SessionService;
   readonly pool: Pick<SidecarPool, 'ready'>;
   readonly consents: ConsentService;
+  readonly grants: GrantService;
   readonly secrets: Pick<SecretKeeper, 'sealingKey' | 'list' | 'put' | 'remove'>;
   readonly host: HostFitness;
   readonly changes: WorkspaceChanges;
@@ -49,7 +52,7 @@ export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
 
 /** What a person may do, each in a few words; the rooms behind do the work. */
 export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
-  const { sessions, consents, secrets, host, changes, presets, events, audit, auditReader } = parts;
+  const { sessions, consents, grants, secrets, host, changes, presets, events, audit, auditReader } = parts;
   const sessionIdOf = async (text: string | undefined): Promise<SessionRecord['id'] | null> =>
     text === undefined ? null : (await sessions.find(text)).id;
   const recorded = async (
@@ -125,6 +128,19 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     approveConsent: async ({ caller, params, body }) =>
       await consents.approve(params.id, body.digest, body.mode, caller.user),
     denyConsent: async ({ caller, params, body }) => await consents.deny(params.id, body.digest, caller.user),
+    listGrants: async ({ query }) =>
+      await grants.list(await sessionIdOf(query.session), query.all === 'true'),
+    explainGrant: async ({ params }) => {
+      const { grant, question } = await grants.explain(params.id);
+      const records = await auditReader.query({ session: grant.sessionId, limit: limits.listLength.value });
+      return {
+        grant,
+        question,
+        covers: wordsOfScope(grant.scope),
+        uses: records.filter((record) => record['grant'] === grant.id).map((record) => ({ ...record })),
+      };
+    },
+    revokeGrant: async ({ caller, params }) => await grants.revoke(params.id, caller.user),
     sealingKey: async () => await secrets.sealingKey(),
     listSecrets: async () => await secrets.list(),
     putSecret: async ({ caller, params, body }) => {

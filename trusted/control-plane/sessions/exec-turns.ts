@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { GloveboxError, limits, type TurnId, type UserId } from '../../../pure/contracts/index.ts';
+import type { TurnBook } from './turn-book.ts';
 import type { SessionRunOptions } from './session-run.ts';
 
 export interface ExecRequest {
@@ -8,16 +9,25 @@ export interface ExecRequest {
   readonly stdin: boolean;
 }
 
+interface ExecTurn {
+  readonly turn: TurnId;
+  readonly user: UserId;
+  /** Whose turn it was when this one began. */
+  readonly before: UserId | null;
+}
+
 /**
- * A further command is a person's input: it has a turn of its own from before it starts to its end, then the session's own goes on
- * in a new one. Turns never overlap: whoever began last is whom the agent works for (R36).
+ * A further command is a person's input: it has a turn of its own from before it starts to its end. Then the same person's goes on
+ * in a new one; where it was another's, the next input opens one. Turns never overlap: whoever began last is whom the agent works for (R36).
  */
 export class ExecTurns {
-  readonly #options: Pick<SessionRunOptions, 'life' | 'control' | 'audit' | 'ids' | 'order'>;
-  readonly #open = new Map<string, { readonly turn: TurnId; readonly user: UserId }>();
+  readonly #options: Pick<SessionRunOptions, 'audit' | 'ids' | 'order'>;
+  readonly #turns: TurnBook;
+  readonly #open = new Map<string, ExecTurn>();
 
-  constructor(options: Pick<SessionRunOptions, 'life' | 'control' | 'audit' | 'ids' | 'order'>) {
+  constructor(options: Pick<SessionRunOptions, 'audit' | 'ids' | 'order'>, turns: TurnBook) {
     this.#options = options;
+    this.#turns = turns;
   }
 
   async begin(request: ExecRequest, user: UserId): Promise<string> {
@@ -28,13 +38,13 @@ export class ExecTurns {
       });
     const turn = this.#options.ids.turn();
     const process = `exec-${turn}`;
-    this.#open.set(process, { turn, user });
+    this.#open.set(process, { turn, user, before: this.#turns.current?.user ?? null });
     try {
       await this.#record(turn, user, {
         detail: `started: ${request.command[0] ?? ''}`,
         args_hash: createHash('sha256').update(JSON.stringify(request.command)).digest('hex'),
       });
-      await this.#openTurn(turn, user);
+      await this.#turns.begin(user, turn);
     } catch (error) {
       this.#open.delete(process);
       throw error;
@@ -50,20 +60,12 @@ export class ExecTurns {
     const one = this.#open.get(process);
     if (one === undefined) return;
     this.#open.delete(process);
-    const { life, control, order, ids } = this.#options;
-    if (goesOn && life.record.turnId === one.turn) {
-      await control.say(order.sessionId, { type: 'turn-close', turn_id: one.turn });
-      await this.#openTurn(ids.turn(), life.record.user);
-    }
+    // Another person's turn does not come back by itself: what this command left running would go on in it (R36).
+    if ((await this.#turns.end(one.turn)) && goesOn && one.before === one.user)
+      await this.#turns.begin(one.user);
     await this.#record(one.turn, one.user, {
       detail: `ended: exit code ${end.code ?? 'none'}, signal ${end.signal ?? 'none'}`,
     });
-  }
-
-  async #openTurn(turn: TurnId, user: UserId): Promise<void> {
-    const { life, control, order } = this.#options;
-    await life.note({ turnId: turn });
-    await control.say(order.sessionId, { type: 'turn-open', turn_id: turn, user });
   }
 
   async #record(

@@ -48,6 +48,7 @@ export class SessionRecovery {
         // Not known is not the same as none.
         return true;
       });
+      await store.turns.endOf(record.id, at);
       await store.sessions.note(record.id, { turnId: null, changes: kept ? 'kept' : 'none' });
       await this.#options.release(record.id);
       const result = transition(record, { type: 'found-unfinished', at });

@@ -27,12 +27,16 @@ import type { SandboxUsage } from '../../drivers/index.ts';
 import type { SettleIntents } from '../audit-trail.ts';
 import type { Ids } from '../random-ids.ts';
 import type { WarmSidecar } from '../sidecars/sidecar-pool.ts';
+import type { Store } from '../../store/index.ts';
+import { InputTurns, type AttachRequest } from './input-turns.ts';
+import { TurnBook } from './turn-book.ts';
 import { ExecTurns, type ExecRequest } from './exec-turns.ts';
 import { ClockWatch } from './clock-watch.ts';
 import type { ControlChannel } from './control-channel.ts';
 import type { SessionLifeWriter } from './session-life.ts';
 
 export interface SessionRunOptions {
+  readonly store: Pick<Store, 'turns' | 'grants'>;
   readonly life: SessionLifeWriter;
   readonly guard: Pick<WorkspaceGuard, 'changed'>;
   readonly sidecar: WarmSidecar;
@@ -69,6 +73,8 @@ export class SessionRun {
   policy: SidecarPolicy;
   readonly #clock: ClockWatch;
   readonly #execs: ExecTurns;
+  readonly #turns: TurnBook;
+  readonly #inputs: InputTurns;
 
   constructor(options: SessionRunOptions) {
     this.#options = options;
@@ -83,7 +89,9 @@ export class SessionRun {
     this.#stops.push(process.onReport((report) => this.#guarded('a report', this.#heed(report))));
     void process.exited.then(() => this.end('sidecar-died', 'its sidecar ended, so its one door is closed'));
     this.#after(Date.parse(this.record.expiresAt) - options.clock.now(), () => this.end('time-limit', null));
-    this.#execs = new ExecTurns(options);
+    this.#turns = new TurnBook({ ...options, turns: options.store.turns, grants: options.store.grants });
+    this.#execs = new ExecTurns(options, this.#turns);
+    this.#inputs = new InputTurns(options, this.#turns);
     this.#clock = new ClockWatch(options.clock);
     this.#stops.push(this.#clock.watch());
     if (options.activate.waitForAttach) {
@@ -108,19 +116,14 @@ export class SessionRun {
   }
 
   async #start(): Promise<void> {
-    const { life, control, audit, ids, sandboxes, order, sidecar, activate } = this.#options;
+    const { life, audit, ids, sandboxes, order, sidecar, activate } = this.#options;
     await life.apply({ type: 'prepare' });
     // Everything that does not wait for each other goes at once; the sandbox takes longest.
     const starting = sandboxes.start(order);
     starting.catch(() => undefined);
     const turn = ids.turn();
     const words = [
-      life
-        .note({ turnId: turn })
-        .then(
-          async () =>
-            await control.say(order.sessionId, { type: 'turn-open', turn_id: turn, user: this.record.user }),
-        ),
+      this.#turns.begin(this.record.user, turn),
       audit.record({
         session: order.sessionId,
         sandbox: order.sandboxId,
@@ -144,15 +147,18 @@ export class SessionRun {
   }
 
   /** Hands a connection of the operator to the sidecar: not one byte of it is read here. */
-  async attach(socket: Socket, attachId: string, foreground: boolean, process?: string): Promise<void> {
+  async attach(socket: Socket, attachId: string, how: AttachRequest): Promise<void> {
+    const { user, input, foreground, process } = how;
     await this.#activated;
     if (this.#ending !== undefined && !this.#exited) throw notRunning(this.record.state);
     this.#attachedOnce = true;
+    if (input) this.#inputs.attached(attachId, user);
     await this.#options.sidecar.process.send(
       {
         type: 'attach',
         attachId,
-        user: this.record.user,
+        user,
+        input,
         foreground,
         ...(process === undefined ? {} : { process }),
       },
@@ -227,6 +233,9 @@ export class SessionRun {
       case 'exec-exited':
         await this.#execs.ended(report.process, report, this.#ending === undefined);
         return;
+      case 'input':
+        if (this.#ending === undefined) await this.#inputs.heed(report.attachId);
+        return;
       case 'attached':
         life.attached = report.count;
         return;
@@ -234,6 +243,7 @@ export class SessionRun {
         await this.end(reasonOf(report.reason), report.detail);
         return;
       case 'detached':
+        this.#inputs.detached(report.attachId);
         // A foreground run is its client's: lost without a word, there is nobody left whom it works for.
         if (report.foreground && !report.orderly && this.#options.activate.waitForAttach) {
           await this.stop('client-gone', 'the connection of its client was lost');
@@ -263,7 +273,7 @@ export class SessionRun {
         await (told ?? this.#tellSidecar(step, reason));
         await this.#recordEnd(step, turn, reason);
       }),
-      turn === null ? undefined : this.#closeTurn(step, turn),
+      step('closing a turn', async () => await this.#turns.close()),
     ]);
     await step('writing an end', async () => {
       await life.apply({ type: 'removed', at: new Date(clock.now()).toISOString() });
@@ -300,14 +310,6 @@ export class SessionRun {
     });
     await step('waiting for a sidecar', async () => await this.#sidecarGone());
     await step('releasing a session', async () => await release(order.sessionId));
-  }
-
-  async #closeTurn(step: Step, turn: TurnId): Promise<void> {
-    const { life, control, order } = this.#options;
-    await step('closing a turn', async () => {
-      await control.say(order.sessionId, { type: 'turn-close', turn_id: turn });
-      await life.note({ turnId: null });
-    });
   }
 
   /** After the sidecar's own last record, so that what is open then stays open (R42). */

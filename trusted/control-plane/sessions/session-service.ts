@@ -23,6 +23,7 @@ import type { ExecRequest } from './exec-turns.ts';
 import { planSession, type PlanPlaces, type SessionPlan } from './session-plan.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { SessionLifeWriter } from './session-life.ts';
+import type { AttachRequest } from './input-turns.ts';
 import { SessionRun, type SessionRunOptions } from './session-run.ts';
 import { useView } from './session-use.ts';
 import { viewOf } from './session-view.ts';
@@ -31,7 +32,7 @@ export interface SessionServiceOptions extends Pick<
   SessionRunOptions,
   'sandboxes' | 'control' | 'audit' | 'changes' | 'release' | 'settleIntents' | 'onError' | 'clock'
 > {
-  readonly store: Pick<Store, 'sessions' | 'replicas'>;
+  readonly store: Pick<Store, 'sessions' | 'replicas' | 'turns' | 'grants'>;
   /** This control plane, among those that share the store. */
   readonly replica: string;
   readonly narrow: PolicyChangeOptions['narrow'];
@@ -276,10 +277,10 @@ export class SessionService {
     return await run.exec(request, user);
   }
 
-  async attach(record: SessionRecord, socket: Socket, foreground: boolean, process?: string): Promise<void> {
+  async attach(record: SessionRecord, socket: Socket, how: AttachRequest): Promise<void> {
     const run = this.#runs.get(record.id);
     if (run === undefined) throw ended(record.state, 'attach');
-    await run.attach(socket, this.#options.ids.token(), foreground, process);
+    await run.attach(socket, this.#options.ids.token(), how);
   }
 
   /** One change after the other; the record as it is when the sidecar applies it. */

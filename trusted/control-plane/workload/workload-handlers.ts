@@ -8,18 +8,20 @@ import {
 import type { IdentityAuthority } from '../../identity/index.ts';
 import type { SessionRecord, SessionStore } from '../../store/index.ts';
 import type { WorkloadHandlers } from '../../workload-http/index.ts';
+import type { GrantService } from '../consents/grant-service.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 
 export interface WorkloadParts {
   readonly authority: Pick<IdentityAuthority, 'join' | 'joinSandbox' | 'renew' | 'renewSandbox'>;
   readonly sessions: Pick<SessionStore, 'get'>;
   readonly consents: ConsentService;
+  readonly grants: Pick<GrantService, 'use'>;
   readonly policyApplied: (session: SessionId, generation: number) => Promise<void>;
 }
 
 /** What other parts may ask. Every object is found by the caller's certificate, never by what the request says (R2). */
 export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof workloadRoutes> {
-  const { authority, sessions, consents, policyApplied } = parts;
+  const { authority, sessions, consents, grants, policyApplied } = parts;
   const own = async (caller: WorkloadCaller): Promise<SessionRecord> => {
     const id = sessionOf(caller.identity);
     const record = id === undefined ? undefined : await sessions.get(id);
@@ -56,6 +58,7 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     },
     requestConsent: async ({ caller, body }) => await consents.ask(await own(caller), body),
     consumeConsent: async ({ caller, body }) => await consents.consume(await own(caller), body.token),
+    useGrant: async ({ caller, body }) => await grants.use(await own(caller), body),
     secretBindings: async ({ params }) => {
       const record = await sessions.get(params.session as SessionRecord['id']);
       return { secrets: record === undefined || record.state === 'ended' ? [] : [...record.secrets] };

@@ -28,6 +28,7 @@ import { Operations, type ProviderPort } from './operations.ts';
 const tools = { allow: ['files:read:/shared/**'], ask: ['files:write:/shared/**'] };
 const read = (path = '/shared/a'): ReturnType<typeof untrusted> => untrusted({ path });
 const write = (path = '/shared/a'): ReturnType<typeof untrusted> => untrusted({ path, content: 'x' });
+const done = (): Promise<Uint8Array> => Promise.resolve(Buffer.from('{"ok":true,"result":{"done":1}}'));
 let cedar: CedarLibrary;
 let runtime: TestRuntime;
 let turns: Turns;
@@ -37,6 +38,7 @@ let storing: { fail: boolean; outcomes: Promise<void> };
 let trail: OperationTrail;
 let reached: string[];
 let answer: () => Promise<Uint8Array>;
+let use: () => Promise<boolean>;
 let make: (engine?: PolicyEngine) => Operations;
 
 beforeAll(async () => {
@@ -46,13 +48,14 @@ let generation = 100;
 beforeEach(() => {
   runtime = testRuntime();
   turns = openTurns();
-  grants = new Grants(() => turns.severalUsers);
+  use = () => Promise.resolve(true);
+  grants = new Grants({ onceOnly: () => turns.onceOnly, use: async () => await use() });
   const made = testTrail(runtime);
   records = made.records;
   storing = made.control;
   trail = made.trail;
   reached = [];
-  answer = () => Promise.resolve(Buffer.from('{"ok":true,"result":{"done":1}}'));
+  answer = done;
   const provider: ProviderPort = {
     request: (domain, operation) => {
       // The intent is there before anything is asked of a provider (R42).
@@ -142,6 +145,71 @@ describe('an operation', () => {
     await expect(make().call('files_write', write())).rejects.toThrow('GB_CONSENT_REQUIRED');
     turns.open(nextId(), alice);
     expect(await make().call('files_write', write())).toEqual({ done: 1 });
+  });
+
+  it('[R37] the store has the last word on each use; one that cannot be asked says no', async () => {
+    grant('session');
+    use = () => Promise.resolve(false);
+    await expect(make().call('files_write', write())).rejects.toThrow('GB_CONSENT_REQUIRED');
+    grant('session');
+    use = () => Promise.reject(new Error('away'));
+    await expect(make().call('files_write', write())).rejects.toThrow('GB_CONSENT_REQUIRED');
+    expect(reached).toEqual([]);
+    use = () => Promise.resolve(true);
+    expect(await make().call('files_write', write())).toEqual({ done: 1 });
+  });
+
+  it('[R37] a revocation cuts off the call that is under way by it, and no other', async () => {
+    const one = asGrantId(nextId());
+    grants.add({ id: one, user: alice, scope: 'files:write:/shared/**', mode: 'session', argsHash: null });
+    let arrived: () => void = () => undefined;
+    const under = new Promise<void>((resolve) => (arrived = resolve));
+    answer = () => {
+      arrived();
+      return new Promise(() => undefined);
+    };
+    const call = make().call('files_write', write());
+    const refused = expect(call).rejects.toThrow('GB_GRANT_REVOKED');
+    await under;
+    grants.revoke(nextId());
+    grants.revoke(one);
+    await refused;
+    expect(records.at(-1)).toMatchObject({ kind: 'outcome', outcome: 'unknown', grant: one });
+    answer = done;
+    await expect(make().call('files_write', write())).rejects.toThrow('GB_CONSENT_REQUIRED');
+    // The control: a call that the policy permits by itself goes on.
+    expect(await make().call('files_read', read())).toEqual({ done: 1 });
+  });
+
+  it('[R37] one that was revoked while the store was asked is not used', async () => {
+    const one = asGrantId(nextId());
+    grants.add({ id: one, user: alice, scope: 'files:write:/shared/**', mode: 'session', argsHash: null });
+    use = () => {
+      setImmediate(() => grants.revoke(one));
+      return new Promise((resolve) => setImmediate(() => setImmediate(() => resolve(true))));
+    };
+    await expect(make().call('files_write', write())).rejects.toThrow('GB_CONSENT_REQUIRED');
+    expect(reached).toEqual([]);
+  });
+
+  it('[R36] a call that names an earlier turn is that person’s, and gets no grant', async () => {
+    const token = turns.token() ?? '';
+    grant('session');
+    turns.open(nextId(), alice);
+    await expect(make().call('files_write', write(), { by: 'token', token })).rejects.toThrow(
+      'GB_CONSENT_REQUIRED',
+    );
+    turns.open(nextId(), asUserId('local/2000'));
+    await make().call('files_read', read(), { by: 'token', token });
+    expect(records.at(-1)).toMatchObject({ turn, user: alice });
+    // The controls: without it, or with the open turn's own, a call is the open turn's.
+    await make().call('files_read', read());
+    expect(records.at(-1)).toMatchObject({ user: 'local/2000' });
+    await make().call('files_read', read(), { by: 'token', token: turns.token() ?? '' });
+    expect(records.at(-1)).toMatchObject({ user: 'local/2000' });
+    await expect(make().call('files_read', read(), { by: 'token', token: nextId() })).rejects.toThrow(
+      'GB_TOKEN_INVALID',
+    );
   });
 
   it('[R36] is of the turn in which it arrived, whatever opens while it is decided', async () => {

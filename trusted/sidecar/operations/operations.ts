@@ -11,6 +11,7 @@ import {
   toolScope,
   untrusted,
   type ErrorCode,
+  type GrantId,
   type ProviderReply,
   type SessionId,
   type ToolDefinition,
@@ -24,6 +25,7 @@ import {
   type PolicyEngine,
   type PolicyVerdict,
 } from '../../../pure/policy/index.ts';
+import type { Named } from '../../../pure/consent/index.ts';
 import type { Grants } from '../grants.ts';
 import type { OpenIntent, OperationFacts, OperationTrail } from '../operation-trail.ts';
 import type { Runtime } from '../runtime.ts';
@@ -77,9 +79,9 @@ export class Operations {
     });
   }
 
-  async call(name: string, given: Untrusted): Promise<Record<string, unknown>> {
+  async call(name: string, given: Untrusted, named?: Named): Promise<Record<string, unknown>> {
     // Before anything is waited for: the turn of its arrival is the operation's, whatever opens meanwhile (R36).
-    const stamp = this.#options.turns.stamp();
+    const stamp = this.#options.turns.stamp(named);
     if (this.#underWay >= limits.operationsAtOnce.value) {
       throw new GloveboxError('GB_LIMIT_REACHED', {
         limit: 'operationsAtOnce',
@@ -128,14 +130,24 @@ export class Operations {
   }
 
   async #decide(scope: string, argsHash: string, stamp: Stamp | null): Promise<OperationDecision> {
-    const { grants, session } = this.#options;
+    const { session } = this.#options;
     const verdict =
       stamp === null ? noVerdict : await this.#verdict({ sessionId: session, user: stamp.user, scope });
-    return decideOperation({
-      person: stamp !== null,
-      verdict,
-      takeGrant: () => (stamp === null ? null : grants.take(stamp.user, scope, argsHash)),
-    });
+    // Only where a grant decides: taking it spends it.
+    const grant =
+      stamp !== null && verdict.decision === 'ask' ? await this.#grantFor(stamp, scope, argsHash) : null;
+    return decideOperation({ person: stamp !== null, verdict, takeGrant: () => grant });
+  }
+
+  /** A store that cannot be asked has said no (invariant 8). */
+  async #grantFor(stamp: Stamp, scope: string, argsHash: string): Promise<GrantId | null> {
+    const { grants, runtime } = this.#options;
+    try {
+      return await grants.take(stamp, scope, argsHash);
+    } catch (error) {
+      runtime.log(`a grant could not be used (${asGloveboxError(error).code})`);
+      return null;
+    }
   }
 
   /** Slow is failed (R40). */
@@ -157,12 +169,21 @@ export class Operations {
   ): Promise<Record<string, unknown>> {
     const { trail, provider } = this.#options;
     const payload = Buffer.from(JSON.stringify({ callId: intent.id, args }));
+    const consent = this.#consent(intent);
     let reply: ProviderReply;
     try {
-      const answer = await provider.request(tool.domain, tool.operation, payload);
+      // Taken back before anything was sent: then surely nothing was done.
+      if (consent.revoked()) throw await this.#cutOff(intent, 'error');
+      const asked = provider.request(tool.domain, tool.operation, payload);
+      const answer = await Promise.race([asked, consent.gone]);
+      if (answer === null) {
+        asked.catch(() => undefined);
+        throw await this.#cutOff(intent, 'unknown');
+      }
       reply = parseUntrusted(providerReply, parseJson(answer), 'The provider’s answer');
     } catch (error) {
       const known = asGloveboxError(error);
+      if (known.code === 'GB_GRANT_REVOKED') throw known;
       await this.#record(
         trail.outcome(intent, provider.undelivered(error) ? 'error' : 'unknown', known.code),
       );
@@ -175,6 +196,8 @@ export class Operations {
         },
         { cause: error },
       );
+    } finally {
+      consent.over();
     }
     if (reply.ok) {
       await this.#record(trail.outcome(intent, 'ok'));
@@ -183,6 +206,28 @@ export class Operations {
     await this.#record(trail.outcome(intent, 'error', reply.error.code));
     const { code, message } = reply.error;
     throw new GloveboxError('GB_TOOL_FAILED', { tool: toolName(tool), reason: code, detail: message });
+  }
+
+  /** The grant behind a call, for as long as it is under way: a revocation reaches it. */
+  #consent({ facts }: OpenIntent): { gone: Promise<null>; revoked: () => boolean; over: () => void } {
+    const { grant } = facts;
+    let isGone = false;
+    let over: () => void = () => undefined;
+    const gone = new Promise<null>((resolve) => {
+      if (grant === undefined || grant === null) return;
+      over = this.#options.grants.underWay(grant, () => {
+        isGone = true;
+        resolve(null);
+      });
+    });
+    return { gone, revoked: () => isGone, over: () => over() };
+  }
+
+  /** The agent gets no result; what the provider did with the call, nobody here can say. */
+  async #cutOff(intent: OpenIntent, outcome: 'error' | 'unknown'): Promise<GloveboxError> {
+    const { trail } = this.#options;
+    await this.#record(trail.outcome(intent, outcome, 'the grant was revoked meanwhile'));
+    return new GloveboxError('GB_GRANT_REVOKED', { scope: intent.facts.scope ?? intent.facts.operation });
   }
 
   /**

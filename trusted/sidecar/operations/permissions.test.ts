@@ -6,6 +6,7 @@ import {
   GloveboxError,
   spiffeId,
   type ConsentClaims,
+  type UserId,
 } from '../../../pure/contracts/index.ts';
 import { verdictOfScope } from '../../../pure/compile/index.ts';
 import { Grants } from '../grants.ts';
@@ -23,7 +24,7 @@ import {
   type TestRuntime,
   type TestSigner,
 } from '../testing.ts';
-import type { Turns } from '../turns.ts';
+import type { Stamp, Turns } from '../turns.ts';
 import { argumentsHash } from './operations.ts';
 import { Permissions, type ConsentOrder, type PermissionAnswer } from './permissions.ts';
 
@@ -39,12 +40,15 @@ let consumed: string[];
 let challenge: string;
 let permissions: Permissions;
 
+/** As what comes now is stamped, of this person. */
+const stampOf = (user: UserId): Stamp => ({ turnId: turn, user, mayUseGrants: true });
+
 beforeEach(async () => {
   tools = { allow: [], ask: ['files:write:/shared/**'] };
   runtime = testRuntime();
   signer = await testSigner();
   turns = openTurns();
-  grants = new Grants(() => turns.severalUsers);
+  grants = new Grants({ onceOnly: () => turns.onceOnly, use: () => Promise.resolve(true) });
   orders = [];
   consumed = [];
   challenge = nextId();
@@ -108,8 +112,8 @@ describe('a consent token', () => {
     const token = await signer.sign('consent', claims());
     expect(await answered(token)).toMatchObject({ granted: true, mode: 'once' });
     expect(consumed).toEqual([token]);
-    expect(grants.take(alice, scope, hash)).not.toBeNull();
-    expect(grants.take(alice, scope, hash)).toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).toBeNull();
   });
 
   it('[R34] for what the policy no longer leaves to a person, since it was asked, is no grant', async () => {
@@ -188,7 +192,7 @@ describe('a consent token', () => {
   it('[R6] that was used is refused', async () => {
     const token = await signer.sign('consent', claims());
     expect(await answered(token)).toMatchObject({ granted: true });
-    grants.take(alice, scope, hash);
+    await grants.take(stampOf(alice), scope, hash);
     expect(await answered(token)).toMatchObject({ granted: false });
     expect(grants.has(alice, scope, hash)).toBe(false);
   });
@@ -197,8 +201,8 @@ describe('a consent token', () => {
     const args = { path: '/shared/a', content: 'x' };
     const token = await signer.sign('consent', claims({ args_hash: argumentsHash(args) }));
     expect(await answered(token, { scope, reason: '', arguments: args })).toMatchObject({ granted: true });
-    expect(grants.take(alice, scope, argumentsHash({ ...args, content: 'y' }))).toBeNull();
-    expect(grants.take(alice, scope, argumentsHash(args))).not.toBeNull();
+    expect(await grants.take(stampOf(alice), scope, argumentsHash({ ...args, content: 'y' }))).toBeNull();
+    expect(await grants.take(stampOf(alice), scope, argumentsHash(args))).not.toBeNull();
   });
 });
 
@@ -258,12 +262,12 @@ describe('a question', () => {
   it('[R36] with several participants a grant for the session is used up by one call', async () => {
     const bob = asUserId('local/2000');
     await answered(await signer.sign('consent', claims({ mode: 'session' })));
-    expect(grants.take(alice, scope, hash)).not.toBeNull();
-    expect(grants.take(alice, scope, hash)).not.toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
     turns.open(nextId(), bob);
-    expect(grants.take(bob, scope, hash)).toBeNull();
+    expect(await grants.take(stampOf(bob), scope, hash)).toBeNull();
     turns.open(nextId(), alice);
-    expect(grants.take(alice, scope, hash)).not.toBeNull();
-    expect(grants.take(alice, scope, hash)).toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
+    expect(await grants.take(stampOf(alice), scope, hash)).toBeNull();
   });
 });

@@ -15,6 +15,7 @@ import {
   type TrustDomain,
 } from '../../../pure/contracts/index.ts';
 import { canonicalJson, parseScopePattern } from '../../../pure/policy/index.ts';
+import type { Named } from '../../../pure/consent/index.ts';
 import type { Grants } from '../grants.ts';
 import type { LivePolicy } from '../live-policy.ts';
 import type { OperationTrail } from '../operation-trail.ts';
@@ -69,8 +70,8 @@ export class Permissions {
     this.#options = options;
   }
 
-  async request(request: PermissionRequest): Promise<PermissionAnswer> {
-    const stamp = this.#options.turns.stamp();
+  async request(request: PermissionRequest, named?: Named): Promise<PermissionAnswer> {
+    const stamp = this.#options.turns.stamp(named);
     const { scope } = request;
     const withArguments = request.arguments !== undefined;
     const argsHash = argumentsHash(request.arguments ?? {});
@@ -84,8 +85,8 @@ export class Permissions {
     const verdict = this.#options.policy.verdictOf(scope);
     if (verdict.decision === 'allow')
       return { granted: true, scope, mode: null, detail: 'the policy allows it' };
-    const rule = stamp === null ? 'turn.none' : verdict.rule;
-    if (stamp === null || verdict.decision === 'deny') {
+    const rule = stamp === null ? 'turn.none' : stamp.mayUseGrants ? verdict.rule : 'turn.earlier';
+    if (stamp === null || !stamp.mayUseGrants || verdict.decision === 'deny') {
       const facts = { stamp, operation: 'consent.request', argsHash, scope, decision: 'deny', rule } as const;
       await this.#options.trail.event(facts);
       throw new GloveboxError('GB_POLICY_DENIED', {

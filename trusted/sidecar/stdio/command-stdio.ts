@@ -3,6 +3,7 @@ import { limits, type EndReason } from '../../../pure/contracts/index.ts';
 import type { LinkCommand, StdioName, WindowSize } from '../../link/index.ts';
 import { Attachment, type AttachStdio } from './attachment.ts';
 import { Input } from './input.ts';
+import type { InputGate } from './input-gate.ts';
 import { Output } from './output.ts';
 import { OutputLog } from './output-log.ts';
 import { Screen } from './screen.ts';
@@ -70,7 +71,8 @@ export class CommandStdio {
     return true;
   }
 
-  attach(socket: Duplex, id: string, foreground: boolean): void {
+  /** `gate` null: whoever attaches only looks. */
+  attach(socket: Duplex, id: string, foreground: boolean, gate: InputGate | null): void {
     if (this.#attachments.size >= limits.attachments.value) return void socket.destroy();
     const needed = new Set<AttachStdio>(this.#outputs.keys());
     let terminal: Duplex | undefined;
@@ -79,12 +81,13 @@ export class CommandStdio {
       { id, foreground },
       {
         command: (command) => {
-          if (command.type === 'resize') this.#resize(attachment, command);
-          else if (command.type === 'redraw') this.#redraw(terminal);
+          if (command.type === 'redraw') this.#redraw(terminal);
+          else if (gate === null) return;
+          else if (command.type === 'resize') this.#resize(attachment, command);
           else this.#options.send({ type: 'signal', id: this.#options.process, signal: command.signal });
         },
         stdio: (name, stream) => {
-          if (!this.#serve(name, stream, foreground)) return false;
+          if (!this.#serve(name, stream, foreground, gate)) return false;
           if (name === 'terminal') terminal = stream;
           needed.delete(name);
           if (foreground && needed.size === 0) this.#watching();
@@ -124,16 +127,17 @@ export class CommandStdio {
     for (const attachment of [...this.#attachments]) attachment.close();
   }
 
-  #serve(name: AttachStdio, stream: Duplex, foreground: boolean): boolean {
+  #serve(name: AttachStdio, stream: Duplex, foreground: boolean, gate: InputGate | null): boolean {
     if (name === 'stdin') {
       if (this.#options.terminal !== null) return false;
       stream.once('end', () => stream.end());
-      this.#input.from(stream);
+      if (gate === null) stream.resume();
+      else this.#input.from(stream, gate);
       return true;
     }
     const output = this.#outputs.get(name);
     if (output === undefined) return false;
-    if (name === 'terminal') this.#input.from(stream);
+    if (name === 'terminal' && gate !== null) this.#input.from(stream, gate);
     else stream.resume();
     output.to(stream, foreground).catch(this.#options.onError);
     return true;

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { InputGate } from './input-gate.ts';
 
 /**
  * Input of the command. A terminal takes what all attached type; a pipe takes one attachment at a time, in the order in
@@ -8,6 +9,7 @@ export class Input {
   readonly #shared: boolean;
   readonly #sources: Readable[] = [];
   readonly #running = new Set<Readable>();
+  readonly #gates = new Map<Readable, InputGate>();
   /** Ended with nothing in them: Node says so at once, maybe before anybody may read them. */
   readonly #empty = new Set<Readable>();
   #target: Writable | undefined;
@@ -24,9 +26,11 @@ export class Input {
     else this.#next();
   }
 
-  from(source: Readable): void {
+  /** `gate`: what holds it until it is its person's turn. */
+  from(source: Readable, gate?: InputGate): void {
     if (this.#over) return void source.resume();
     this.#sources.push(source);
+    if (gate !== undefined) this.#gates.set(source, gate);
     source.once('end', () => {
       if (!this.#running.has(source)) this.#empty.add(source);
       else if (!this.#shared) this.close();
@@ -36,6 +40,7 @@ export class Input {
       if (this.#empty.has(source) && !this.#shared) return;
       remove(this.#sources, source);
       this.#running.delete(source);
+      this.#gates.delete(source);
       this.#next();
     });
     this.#next();
@@ -65,11 +70,22 @@ export class Input {
   }
 
   #pump(source: Readable, target: Writable): void {
-    source.on('data', (chunk: Buffer) => {
-      if (this.#over || target.write(chunk)) return;
+    const gate = this.#gates.get(source);
+    const admit = (chunk: Buffer): void => {
+      if (this.#over) return;
+      if (gate !== undefined && !gate.open()) {
+        source.pause();
+        gate.ask().then(
+          () => admit(chunk),
+          () => source.destroy(),
+        );
+        return;
+      }
+      if (target.write(chunk)) return void source.resume();
       source.pause();
       target.once('drain', () => source.resume());
-    });
+    };
+    source.on('data', admit);
   }
 }
 
