@@ -631,6 +631,13 @@ export const limits = {
     bounds: 'how long after a start the next sidecar and disk are left alone',
     reached: 'they are made ready for the next run',
   },
+  spareRest: {
+    value: 50,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long after an end the next disk and run folder wait, so that the end is told first',
+    reached: 'they are made ready for the next run',
+  },
   credentialWalkFolders: {
     value: 200,
     unit: 'count',

@@ -77,6 +77,10 @@ export function remainsOf({ folder, state }: Pick<World, 'folder' | 'state'>): s
     ...of('loop device', loops),
     ...of('control group', controlGroups(join(state, 'sandboxes'))),
     ...of('run folder', existsSync(runs) ? readdirSync(runs) : []),
+    ...['run-ahead', 'run-ended'].flatMap((name) => {
+      const kept = join(state, 'sandboxes', name);
+      return of(name, existsSync(kept) ? readdirSync(kept) : []);
+    }),
   ];
 }
 

@@ -53,6 +53,8 @@ export interface SandboxEnd {
 export interface RunningSandbox {
   /** The trusted end of the link, untouched: not one byte was read or written. */
   readonly link: Socket;
+  /** No process of it lives any more; what is left of it on the host is being taken down. */
+  readonly over: Promise<SandboxEnd>;
   readonly ended: Promise<SandboxEnd>;
   /** Read back from the host after the start (R25). */
   limits(): Promise<{ readonly limits: SessionView['limits']; readonly weakened: readonly string[] }>;

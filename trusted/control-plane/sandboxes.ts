@@ -71,6 +71,7 @@ async function start(
   const ended = sandbox.ended.then(endOf);
   return {
     link: sandbox.link,
+    over: sandbox.over.then(endOf),
     ended,
     limits: async () => limitsOf(await sandbox.limits()),
     usage: async () => await sandbox.usage(),

@@ -63,6 +63,8 @@ export interface RunningSandbox {
   limits(): Promise<readonly AppliedLimit[]>;
   /** What it uses now of what its tier allows. */
   usage(): Promise<SandboxUsage>;
+  /** Resolves when no process of the sandbox lives any more: its reason and its changes are final; never rejects. */
+  readonly over: Promise<SandboxEnd>;
   /** Resolves when nothing of the sandbox is left on the host but its staged changes; never rejects. */
   readonly ended: Promise<SandboxEnd>;
   /** Ends the sandbox; resolves with `ended`. Idempotent. */

@@ -52,3 +52,9 @@ export function agentEnvironment({ path, term, own, image }: EnvironmentInput): 
     ([name, value]) => `${name}=${value}`,
   );
 }
+
+/** The environment of the session's command; what names its terminal is the new one's. */
+export const withTerm = (env: readonly string[], term: string | undefined): string[] => [
+  ...env.filter((entry) => !entry.startsWith('TERM=')),
+  ...(term === undefined ? [] : [`TERM=${term}`]),
+];

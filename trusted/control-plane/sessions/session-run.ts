@@ -18,6 +18,7 @@ import type {
   AuditTrail,
   Clock,
   RunningSandbox,
+  SandboxEnd,
   SandboxOrder,
   SandboxPort,
   WorkspaceChanges,
@@ -32,6 +33,7 @@ import { InputTurns, type AttachRequest } from './input-turns.ts';
 import { TurnBook } from './turn-book.ts';
 import { ExecTurns, type ExecRequest } from './exec-turns.ts';
 import { ClockWatch } from './clock-watch.ts';
+import { withTerm } from './environment.ts';
 import type { ControlChannel } from './control-channel.ts';
 import type { SessionLifeWriter } from './session-life.ts';
 
@@ -140,7 +142,7 @@ export class SessionRun {
     this.#sandbox = sandbox;
     for (const outcome of said) if (outcome.status === 'rejected') throw outcome.reason;
     if (this.#ending !== undefined) return;
-    void sandbox.ended.then(async ({ explained }) => {
+    void sandbox.over.then(async ({ explained }) => {
       await this.end(explained?.reason ?? 'sandbox-died', explained?.detail ?? 'its sandbox ended by itself');
     });
     await sidecar.process.send({ type: 'activate', ...activate }, sandbox.link);
@@ -268,8 +270,10 @@ export class SessionRun {
     const turn = this.record.turnId;
     // A command that ended by itself has said all it had to say: nobody waits for its sandbox to be gone before being told.
     const told = this.record.reason === 'exited' ? this.#tellSidecar(step, reason) : undefined;
+    const gone = step('removing a sandbox', async () => this.#explain(await this.#sandbox?.remove()));
     await Promise.all([
-      this.#removeSandbox(step, reason).then(async () => {
+      gone,
+      this.#sandboxOver(step, reason).then(async () => {
         await (told ?? this.#tellSidecar(step, reason));
         await this.#recordEnd(step, turn, reason);
       }),
@@ -281,15 +285,19 @@ export class SessionRun {
     this.#resolveOver();
   }
 
-  async #removeSandbox(step: Step, reason: EndReason): Promise<void> {
+  async #explain(end: SandboxEnd | undefined): Promise<void> {
+    if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason))
+      await this.#options.life.apply({ type: 'explain', ...end.explained });
+  }
+
+  /** Nobody in it writes any more: what came of it is written down while it is taken off the host. */
+  async #sandboxOver(step: Step, reason: EndReason): Promise<void> {
     const { life, changes } = this.#options;
     let changed: boolean | null = null;
-    await step('removing a sandbox', async () => {
-      const end = await this.#sandbox?.remove();
+    await step('learning a sandbox\u2019s end', async () => {
+      const end = await this.#sandbox?.over;
       changed = end?.changed ?? null;
-      if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason)) {
-        await life.apply({ type: 'explain', ...end.explained });
-      }
+      await this.#explain(end);
     });
     await step('noting the clock', async () => {
       const setBack = this.#clock.setBackMs();
@@ -389,9 +397,3 @@ const reasonOf = (text: string): EndReason =>
 
 const notRunning = (state: string, operation = 'attach'): GloveboxError =>
   new GloveboxError('GB_SESSION_STATE', { state, operation, needed: 'running' });
-
-/** The environment of the session's command; what names its terminal is the new one's. */
-const withTerm = (env: readonly string[], term: string | undefined): string[] => [
-  ...env.filter((entry) => !entry.startsWith('TERM=')),
-  ...(term === undefined ? [] : [`TERM=${term}`]),
-];

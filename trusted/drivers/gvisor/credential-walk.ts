@@ -43,30 +43,24 @@ async function filesOfSmall(folder: string): Promise<string[] | undefined> {
   return files;
 }
 
+/** The list as one expression over a path: fifty tests of each file's name take five times as long as the walk itself. */
+const onTheList = `.*/(${[...credentialFiles.names, ...credentialFiles.paths]
+  .map((glob) => glob.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*'))
+  .join('|')})`;
+
 /**
  * `find` walks faster than Node and outside this process; a walk
  * that does not end in time refuses the start, since what it did not see would be shown.
  * Folders of installed packages and of git's objects are left out: they come from elsewhere.
  */
 async function findInLarge(folder: string, show: readonly string[]): Promise<string[]> {
-  const anyOf = (test: string, patterns: readonly string[]): string[] =>
-    patterns.flatMap((pattern, index) => [...(index === 0 ? [] : ['-o']), test, pattern]);
+  const left = [...installed].flatMap((name, index) => [...(index === 0 ? [] : ['-o']), '-name', name]);
   const output = await runCommand(
     'find',
     [
-      ...['.', '-xdev', '(', '-type', 'd', '(', ...anyOf('-name', [...installed]), ')', '-prune', ')', '-o'],
-      ...['(', '!', '-type', 'd', '(', ...anyOf('-name', credentialFiles.names)],
-      ...[
-        '-o',
-        ...anyOf(
-          '-path',
-          credentialFiles.paths.map((path) => `*/${path}`),
-        ),
-        ')',
-        ')',
-        '-printf',
-        '%P\\0',
-      ],
+      ...['.', '-xdev', '-regextype', 'posix-extended'],
+      ...['(', '-type', 'd', '(', ...left, ')', '-prune', ')', '-o'],
+      ...['(', '!', '-type', 'd', '-regex', onTheList, '-printf', '%P\\0', ')'],
     ],
     { cwd: folder, timeoutMs: limits.sandboxCredentialWalk.value },
   );

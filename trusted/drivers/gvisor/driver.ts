@@ -11,8 +11,9 @@ import { ChangesDisks, type ChangesDisk } from './changes-disk.ts';
 import { findCredentialFiles, masksOf, writeHidingLayer } from './credential-walk.ts';
 import { exists, readHostView, type HostView } from './host-view.ts';
 import { launch, rootPlace } from './launch.ts';
-import { makeRunFolder, writeSpec } from './prepare-run.ts';
+import { writeSpec } from './prepare-run.ts';
 import { reap } from './reap.ts';
+import { RunFolders } from './run-folders.ts';
 import { refuseLinks, refuseMovingSources } from './stable-sources.ts';
 import { GvisorSandbox } from './sandbox.ts';
 import { diskShares, runFolder, type GvisorSettings, type RunFolder } from './settings.ts';
@@ -51,6 +52,7 @@ class GvisorDriver implements SandboxDriver {
   readonly #host: Host;
   readonly #asRoot = process.geteuid?.() === 0;
   readonly #disks: ChangesDisks;
+  readonly #folders: RunFolders;
   readonly #runscUids = new Set<number>();
   readonly #running = new Map<SandboxId, SandboxRequest>();
 
@@ -58,9 +60,11 @@ class GvisorDriver implements SandboxDriver {
     this.#settings = settings;
     this.#host = host;
     this.#disks = new ChangesDisks(settings.folder, this.#asRoot);
+    this.#folders = new RunFolders(settings.folder, host.view);
   }
 
   async prepare(tier: Tier): Promise<void> {
+    this.#folders.prepare();
     await this.#disks.prepare(workspaceBytes(tier));
   }
 
@@ -74,7 +78,7 @@ class GvisorDriver implements SandboxDriver {
     const undo: (() => Promise<unknown>)[] = [];
     try {
       await refuseLinks(request);
-      makeRunFolder(run, request, this.#host.view);
+      this.#folders.make(run, request);
       // These wait for the disk and for children, not for one another. All are waited for before one's failure counts:
       // what still goes on could not be undone.
       const steps = [
@@ -115,6 +119,7 @@ class GvisorDriver implements SandboxDriver {
         link: linkOf(child),
         pid,
         run,
+        folders: this.#folders,
         tier: request.tier,
         timeLimitMs: request.timeLimitMs,
         cgroup,
@@ -123,7 +128,7 @@ class GvisorDriver implements SandboxDriver {
       });
       void sandbox.ended.then(() => this.#running.delete(request.sandboxId));
       if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
-      if (changes?.bounded === true) this.#prepareLater(request.tier, sandbox.ended);
+      this.#prepareLater(request.tier, sandbox.ended);
       return sandbox;
     } catch (error) {
       for (const step of undo.reverse()) await step().catch(() => undefined);
@@ -138,11 +143,12 @@ class GvisorDriver implements SandboxDriver {
     const etc = (await readdir(this.#settings.folder)).filter((name) => name.startsWith('etc-'));
     for (const path of etc.map((name) => join(this.#settings.folder, name)))
       if (path !== this.#host.view.etc) await rm(path, { recursive: true, force: true });
+    await this.#folders.reap();
     return { ...report, mounts: report.mounts + (await this.#disks.reap()) };
   }
 
   async close(): Promise<void> {
-    await this.#disks.close();
+    await Promise.all([this.#disks.close(), this.#folders.close()]);
   }
 
   async openChanges(stateFolder: string): Promise<OpenChanges | undefined> {
@@ -160,7 +166,8 @@ class GvisorDriver implements SandboxDriver {
     later.unref();
     void ended.then(() => {
       clearTimeout(later);
-      prepare();
+      // Whoever waits for this end is told first: each process that is started here holds up all else for some milliseconds.
+      setTimeout(prepare, limits.spareRest.value).unref();
     });
   }
 

@@ -29,37 +29,33 @@ const insideRoot = [
   'var',
 ];
 
-/**
- * The folders of a run, its certificates and files; everything that the spec will name exists after this. Synchronous:
- * some forty calls of microseconds each, which would cost more as a queue for the thread pool, before every start.
- */
-export function makeRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): void {
-  // runsc's processes are others than this one: what they pass through is open to them, whatever the umask was.
-  const umask = process.umask(0o022);
-  try {
-    mkdirSync(run.path, { mode: 0o700 });
-    fillRunFolder(run, request, view);
-  } finally {
-    process.umask(umask);
-  }
-}
-
-function fillRunFolder(run: RunFolder, request: SandboxRequest, view: HostView): void {
+/** What every sandbox that shows the host's view has: made ahead, or by the start itself. */
+export function fillCommon(run: Pick<RunFolder, 'path' | 'root'>, view: HostView): void {
   const below = [
     ...['hide', 'merged', 'disk/tmp', 'disk/home', 'empty-folder', 'home', 'runsc'],
-    ...[...insideRoot, ...viewOf(request, view), ...request.toolFolders].map((path) => join('root', path)),
-    // Whoever owns them: runsc, which is nobody here, makes no mount point.
-    ...request.folders.map(({ name }) => join('root', foldersPath, name)),
+    ...[...insideRoot, ...view.folders].map((path) => join('root', path)),
   ];
   for (const path of below) mkdirSync(join(run.path, path), { recursive: true, mode: 0o755 });
-  if (request.image === undefined)
-    for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
-  else writeImageEtc(join(run.root, 'etc'), request.image.user);
+  for (const link of view.links) symlinkSync(link.target, join(run.root, link.path));
   symlinkSync('../tmp', join(run.root, 'var/tmp'));
   writeFileSync(join(run.root, 'opt/glovebox/init'), '');
+  writeFileSync(join(run.path, 'empty-file'), '');
+}
+
+/** An image's root has mount points only, and what of /etc is laid over its own. */
+export const imageView: HostView = { folders: [], links: [], etc: '', certificates: '' };
+
+/** What only this sandbox has. With `fillCommon` before it, everything that the spec will name exists after this. */
+export function fillOwn(run: RunFolder, request: SandboxRequest, view: HostView): void {
+  const below = [
+    ...request.toolFolders,
+    // Whoever owns them: runsc, which is nobody here, makes no mount point.
+    ...request.folders.map(({ name }) => join(foldersPath, name)),
+  ];
+  for (const path of below) mkdirSync(join(run.root, path), { recursive: true, mode: 0o755 });
+  if (request.image !== undefined) writeImageEtc(join(run.root, 'etc'), request.image.user);
   if (homeSeeded(request)) mkdirSync(join(run.root, 'opt/glovebox/home'));
   if (request.program !== undefined) placeProgram(run, request.program);
-  writeFileSync(join(run.path, 'empty-file'), '');
   writeFileSync(join(run.path, 'ca.crt'), view.certificates + request.caPem, { mode: 0o644 });
   for (const [path, text] of Object.entries(request.homeFiles)) {
     if (!isPlainRelative(path))

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { readdir, rm, statfs } from 'node:fs/promises';
+import { readdir, statfs } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { limits, type Tier } from '../../../pure/contracts/index.ts';
@@ -10,6 +10,7 @@ import { absent } from './host-view.ts';
 import { keepTail } from './launch.ts';
 import { endProcesses, identify, processesOf, type ProcessIdentity } from './processes.ts';
 import { runCommand } from './run-command.ts';
+import type { RunFolders } from './run-folders.ts';
 import { diskShares, type RunFolder } from './settings.ts';
 import { useOf } from './usage.ts';
 
@@ -18,6 +19,7 @@ export interface SandboxParts {
   readonly link: Socket;
   readonly pid: number;
   readonly run: RunFolder;
+  readonly folders: Pick<RunFolders, 'remove'>;
   readonly tier: Tier;
   readonly timeLimitMs: number;
   readonly cgroup: SandboxCgroup;
@@ -32,6 +34,7 @@ export class GvisorSandbox implements RunningSandbox {
   readonly link: Socket;
   readonly pid: number;
   readonly hidden: readonly string[];
+  readonly over: Promise<SandboxEnd>;
   readonly ended: Promise<SandboxEnd>;
   readonly #parts: SandboxParts;
   readonly #said: () => string;
@@ -47,9 +50,11 @@ export class GvisorSandbox implements RunningSandbox {
     this.#said = keepTail([parts.child.stdout, parts.child.stderr], limits.sandboxDiagnostics.value);
     this.#timers.push(setTimeout(() => this.#end('time'), parts.timeLimitMs));
     if (parts.changes?.bounded === false) this.#watchDisk(parts.changes);
-    this.ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    const left: string[] = [];
+    this.over = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
       parts.child.once('exit', (code, signal) => resolve({ code, signal }));
-    }).then(async (exit) => this.#settle(exit));
+    }).then(async (exit) => this.#settle(exit, left));
+    this.ended = this.over.then(async (end) => this.#remove(end, left));
   }
 
   async kill(): Promise<void> {
@@ -135,40 +140,33 @@ export class GvisorSandbox implements RunningSandbox {
     this.#timers.push(setTimeout(() => void measure(), limits.sandboxDiskWatch.value));
   }
 
-  async #settle(exit: { code: number | null; signal: string | null }): Promise<SandboxEnd> {
+  /** Until nobody writes any more, and what came of it is known. */
+  async #settle(exit: { code: number | null; signal: string | null }, left: string[]): Promise<SandboxEnd> {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers = [];
-    const { run, cgroup, changes } = this.#parts;
-    const left: string[] = [];
-    const attempt = async (what: string, step: () => Promise<unknown>): Promise<void> => {
-      try {
-        await step();
-      } catch (error) {
-        left.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
-      }
-    };
+    const { cgroup, changes } = this.#parts;
     const events = await cgroup.readEvents().catch(() => ({ oomKills: 0, pidsRefused: 0 }));
     const full = await isFull(changes);
     const end = explain(exit, this.#cause, events, full, this.#said());
-    await attempt('processes', async () => {
+    await attempt(left, 'processes', async () => {
       const alive = await endProcesses(() => this.#alive(), limits.sandboxEndWait.value);
       if (alive.length > 0) throw new Error(`${alive.length} still live`);
     });
     this.#parts.link.destroy();
-    await attempt('cgroup', async () => cgroup.remove());
-    const dead = left.length === 0;
-    let changed: boolean | null = null;
+    await attempt(left, 'cgroup', async () => cgroup.remove());
+    // While its file system is still mounted, and only if nobody writes any more.
+    return { ...end, changed: left.length === 0 ? await holdsAnything(changes) : null };
+  }
+
+  async #remove(end: SandboxEnd, left: string[]): Promise<SandboxEnd> {
+    const { run, changes, folders } = this.#parts;
     await Promise.all([
-      attempt('changes', async () => {
-        // While its file system is still mounted, and nobody writes any more.
-        if (dead) changed = await holdsAnything(changes);
-        await changes?.close();
-      }),
-      attempt('run folder', async () => rm(run.path, { recursive: true, force: true })),
+      attempt(left, 'changes', async () => changes?.close()),
+      attempt(left, 'run folder', async () => folders.remove(run)),
     ]);
     return left.length === 0
-      ? { ...end, changed }
-      : { ...end, changed, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
+      ? end
+      : { ...end, detail: `${end.detail} Left for the next start to remove: ${left.join('; ')}.` };
   }
 
   /**
@@ -180,6 +178,15 @@ export class GvisorSandbox implements RunningSandbox {
     if (cgroup.join.length === 0) return processesOf([run.path]);
     const inside = await Promise.all((await cgroup.processes()).map(identify));
     return inside.flatMap((one) => (one === undefined ? [] : [one]));
+  }
+}
+
+/** One step that fails must not keep the next ones from removing what they can. */
+async function attempt(left: string[], what: string, step: () => Promise<unknown>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    left.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
