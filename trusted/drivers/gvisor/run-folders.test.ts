@@ -17,7 +17,7 @@ const view: HostView = {
 const request = {
   role: 'agent',
   tier: tiers.starter,
-  toolFolders: ['/home/dev/.nvm'],
+  toolFolders: ['/srv/tools'],
   folders: [],
   caPem: 'SESSION\n',
   homeFiles: { '.config/a': 'b' },
