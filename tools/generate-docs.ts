@@ -4,6 +4,7 @@ import { cliDocument } from './cli-document.ts';
 import { hostExecutedDocument } from './host-executed-document.ts';
 import { subjectDocs } from '../pure/contracts/index.ts';
 import { scopesDocument } from './scopes-document.ts';
+import { cedarSchema } from '../pure/compile/index.ts';
 import { limitsDocument } from './limits-document.ts';
 
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
@@ -11,3 +12,4 @@ writeFileSync(new URL('../docs/host-executed.md', import.meta.url), hostExecuted
 writeFileSync(new URL('../docs/subjects.md', import.meta.url), subjectDocs());
 writeFileSync(new URL('../docs/cli.md', import.meta.url), cliDocument());
 writeFileSync(new URL('../docs/scopes.md', import.meta.url), scopesDocument());
+writeFileSync(new URL('../deploy/cedar/glovebox.cedarschema', import.meta.url), cedarSchema());

@@ -4,5 +4,7 @@ export { assertFloor } from './oci-floor.ts';
 export { compileOciSpec, privateIds } from './oci-spec.ts';
 export { foldersPath, providerPath } from './oci-spec-types.ts';
 export type { OciSpec, SpecHost, SpecRequest, SpecWorkspace } from './oci-spec-types.ts';
+export { cedarSchema } from './cedar-schema.ts';
 export { cedarRequest, compileCedar, type CedarRequest } from './cedar.ts';
 export { isHostFolder, isPlainRelative, isToolFolder } from './oci-spec-paths.ts';
+export { compileOpa, opaInput, opaVerdict, type OpaInput, type OpaPolicy } from './opa.ts';

@@ -988,6 +988,13 @@ export const limits = {
     bounds: 'the wait for the first turn before the command starts',
     reached: 'it starts without one, and nothing is granted until one opens',
   },
+  policyAnswer: {
+    value: 16_384,
+    unit: 'bytes',
+    owner: 'sidecar',
+    bounds: 'an answer of a policy engine that is a server of its own',
+    reached: 'deny',
+  },
   policyDecision: {
     value: 1_000,
     unit: 'ms',

@@ -7,6 +7,14 @@ import { egressRule } from './policy.ts';
  * Control plane → sidecar: `bootstrap` (once, at spawn), `activate` (once, with the sandbox's link as the handle), `attach`
  * (a handle: the operator's connection), `end`. Sidecar → control plane: the reports.
  */
+/** A policy engine that is a server: Open Policy Agent, at a Unix socket, with a token of its own. */
+export const engineChoice = z.strictObject({
+  engine: z.literal('opa'),
+  socket: z.string().max(107).startsWith('/'),
+  token: z.string().min(32).max(512),
+});
+export type EngineChoice = z.infer<typeof engineChoice>;
+
 export const sidecarBootstrap = z.strictObject({
   type: z.literal('bootstrap'),
   sessionId: z.string(),
@@ -19,6 +27,8 @@ export const sidecarBootstrap = z.strictObject({
   bundlePem: z.string(),
   /** Where its sandbox is to connect to, if the link comes over a network; otherwise `activate` brings it. */
   gateway: z.strictObject({ host: z.string(), port: z.int() }).optional(),
+  /** Who decides on operations; without: Cedar, in the sidecar itself. */
+  policyEngine: engineChoice.optional(),
   /** JWKS of the signer's public keys for consent and control. */
   publicKeys: z.unknown(),
 });

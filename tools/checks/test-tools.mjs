@@ -8,7 +8,7 @@ import { withLock } from '../setup/lock.mjs';
 import { npmEnvironment } from '../setup/packages.mjs';
 import { root, toolCache } from '../setup/paths.mjs';
 import { say, withProgress } from '../setup/say.mjs';
-import { noteCrane } from '../setup/tools.mjs';
+import { noteCrane, opaProgram } from '../setup/tools.mjs';
 
 /** The programs that presets are written for, as npm has them. */
 export const agentPackages = {
@@ -92,7 +92,7 @@ export async function spiffeClient() {
 
 /** @type {Record<string, readonly (() => Promise<unknown>)[]>} what each suite needs */
 const needs = {
-  integration: [spiffeClient, schemathesis, conformanceSuite],
+  integration: [spiffeClient, schemathesis, conformanceSuite, opaProgram],
   e2e: [noteCrane, ...Object.values(agentPackages).map((agent) => () => agentPrograms(agent))],
 };
 

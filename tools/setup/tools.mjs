@@ -118,6 +118,20 @@ const crane = {
   takes: 'half a minute, once',
 };
 
+/** @type {Tool} */
+const opa = {
+  name: 'opa',
+  purpose: 'Open Policy Agent, the second policy engine',
+  module: 'github.com/open-policy-agent/opa',
+  main: 'github.com/open-policy-agent/opa',
+  atLeast: '',
+  version: () => undefined,
+  takes: 'two minutes, once',
+};
+
+/** For tests and benchmarks; whoever chooses this engine runs a server of their own. @returns {Promise<string>} */
+export const opaProgram = () => built(opa);
+
 /** Builds crane where it is not, and notes where it is beside the other tools; only `--image` needs it. */
 export async function noteCrane() {
   const binary = await built(crane);

@@ -1,12 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import {
-  limits,
-  notForBrowsers,
-  spiffeId,
-  type SandboxId,
-  type SessionId,
-  type SidecarBootstrap,
-} from '../../pure/contracts/index.ts';
+import { limits, notForBrowsers, spiffeId } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
 import { createGvisorDriver, type GvisorSettings, type HostTools } from '../drivers/index.ts';
 import { TokenVerifier } from '../signer/index.ts';
@@ -43,7 +36,8 @@ import { revokedAtGateways } from './sessions/revoked-at-gateways.ts';
 import { Presets } from './sessions/presets.ts';
 import { SessionService } from './sessions/session-service.ts';
 import type { Launch } from './sidecars/launch.ts';
-import { SidecarPool } from './sidecars/sidecar-pool.ts';
+import { sidecarPool } from './sidecar-pool-of.ts';
+import type { SidecarPool } from './sidecars/sidecar-pool.ts';
 import { workloadHandlers } from './workload/workload-handlers.ts';
 import type { SandboxDriver } from '../drivers/index.ts';
 
@@ -325,38 +319,6 @@ async function startSecrets(
         .catch((error: unknown) => ground.note('a refusal was not recorded', error));
     },
     log: ground.note,
-  });
-}
-
-async function sidecarPool(
-  ground: Ground,
-  options: DaemonOptions,
-  workloadApi: RouteServer,
-  secrets: SecretKeeper,
-): Promise<SidecarPool> {
-  const publicKeys = await ground.signer.publicKeys();
-  return new SidecarPool({
-    size: limits.warmSidecars.value,
-    bundle: options.programs.sidecar,
-    launch: options.launch,
-    sessionsFolder: ground.folder.sessions,
-    bootstrap: async (sessionId: SessionId, sandboxId: SandboxId): Promise<SidecarBootstrap> => ({
-      type: 'bootstrap',
-      sessionId,
-      sandboxId,
-      trustDomain,
-      joinToken: await ground.authority.createJoinToken(
-        spiffeId(trustDomain, { kind: 'sidecar', session: sessionId }),
-      ),
-      workloadApi: { host: workloadApi.host, port: workloadApi.port },
-      bus: { host: ground.bus.host, port: ground.bus.port },
-      secretBroker: { ...secrets.address },
-      bundlePem: ground.identity.current().bundlePem,
-      publicKeys,
-    }),
-    ids: randomIds,
-    onLine: (session, line) => options.log.info({ session, line }, 'sidecar'),
-    onError: (error, doing) => ground.note(`${doing} failed`, error),
   });
 }
 

@@ -3,15 +3,16 @@ import { asGrantId, type SidecarPolicy } from '../../pure/contracts/index.ts';
 import { compileCedar } from '../../pure/compile/index.ts';
 import { Grants } from './grants.ts';
 import { LivePolicy } from './live-policy.ts';
-import { loadCedar, type CedarLibrary } from './operations/cedar-engine.ts';
+import type { PrepareEngine } from './live-policy.ts';
+import { engineOf } from './operations/engine-of.ts';
 import { alice, nextId, session } from './testing.ts';
 
 // Names of prepared policies are of the process: each test has generations of its own.
 let base = 1000;
-let cedar: CedarLibrary;
+let cedar: PrepareEngine;
 let grants: Grants;
 beforeAll(async () => {
-  cedar = await loadCedar();
+  cedar = await engineOf(undefined);
 });
 beforeEach(() => {
   base += 10;

@@ -2,7 +2,9 @@ import type { SidecarPolicy } from '../../pure/contracts/index.ts';
 import { verdictOfScope } from '../../pure/compile/index.ts';
 import type { PolicyEngine, PolicyQuestion, PolicyVerdict } from '../../pure/policy/index.ts';
 import type { Grants } from './grants.ts';
-import { CedarEngine, type CedarLibrary } from './operations/cedar-engine.ts';
+
+/** Makes the engine for one generation of a policy; throws where that cannot be prepared. */
+export type PrepareEngine = (policy: SidecarPolicy) => PolicyEngine;
 
 /** A policy and the engine that was prepared for it: one value, so that nothing is ever decided by half of each. */
 interface Applied {
@@ -15,12 +17,12 @@ interface Applied {
  * between two decisions.
  */
 export class LivePolicy implements PolicyEngine {
-  readonly #cedar: CedarLibrary;
+  readonly #prepare: PrepareEngine;
   #applied: Applied;
 
-  constructor(policy: SidecarPolicy, cedar: CedarLibrary) {
-    this.#cedar = cedar;
-    this.#applied = { policy, engine: CedarEngine.prepare(policy.cedar, policy.generation, cedar) };
+  constructor(policy: SidecarPolicy, prepare: PrepareEngine) {
+    this.#prepare = prepare;
+    this.#applied = { policy, engine: prepare(policy) };
   }
 
   get generation(): number {
@@ -55,7 +57,7 @@ export class LivePolicy implements PolicyEngine {
    */
   apply(next: SidecarPolicy, grants: Pick<Grants, 'keepOnly'>): boolean {
     if (next.generation <= this.generation) return false;
-    this.#applied = { policy: next, engine: CedarEngine.prepare(next.cedar, next.generation, this.#cedar) };
+    this.#applied = { policy: next, engine: this.#prepare(next) };
     grants.keepOnly((scope) => this.verdictOf(scope).decision !== 'deny');
     return true;
   }

@@ -72,7 +72,7 @@ export class LiveSession {
     const { session, sandbox, self, trustDomain } = warm;
     this.#turns = new Turns({ now: () => runtime.now(), newToken: () => runtime.newId() });
     this.#grants = new Grants({ onceOnly: () => this.#turns.onceOnly, use: warm.useGrant });
-    const policy = new LivePolicy(activate.policy, warm.cedar);
+    const policy = new LivePolicy(activate.policy, warm.prepareEngine);
     this.#policy = policy;
     const trail = new OperationTrail({ session, sandbox, store: warm.store, runtime });
     this.#trail = trail;

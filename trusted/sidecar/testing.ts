@@ -132,3 +132,6 @@ export const mcpEndpointOver = (
     },
     () => undefined,
   );
+
+/** The engines as a sidecar prepares them, for one contract over both. */
+export { engineOf } from './operations/engine-of.ts';

@@ -26,8 +26,9 @@ import { LinkGateway } from '../link-gateway/index.ts';
 import { TokenVerifier } from '../tokens/index.ts';
 import { joinWorkload, RouteClient } from '../workload-http/index.ts';
 import { ControlInbox } from './control-inbox.ts';
-import { loadCedar, type CedarLibrary } from './operations/cedar-engine.ts';
 import type { GrantUse } from './grants.ts';
+import type { PrepareEngine } from './live-policy.ts';
+import { engineOf } from './operations/engine-of.ts';
 import type { ConsentOrder, ConsentReceipt } from './operations/permissions.ts';
 import type { ProviderPort } from './operations/operations.ts';
 import { ProviderCalls } from './operations/provider-calls.ts';
@@ -47,7 +48,7 @@ export interface Warm {
   readonly self: SpiffeId;
   readonly trustDomain: TrustDomain;
   readonly authority: SessionAuthority;
-  readonly cedar: CedarLibrary;
+  readonly prepareEngine: PrepareEngine;
   readonly verifier: TokenVerifier;
   readonly provider: ProviderPort;
   /** Ends what a provider was given and will not answer. */
@@ -79,8 +80,8 @@ export async function warmUp(
   const trustDomain = asTrustDomain(bootstrap.trustDomain);
   const self = spiffeId(trustDomain, { kind: 'sidecar', session });
   const verifier = new TokenVerifier(publicKeysOf(bootstrap));
-  const [cedar, authority, identity] = await Promise.all([
-    loadCedar(),
+  const [prepareEngine, authority, identity] = await Promise.all([
+    engineOf(bootstrap.policyEngine),
     SessionAuthority.create(session, runtime.now(), authorityLifetimeMs),
     joinWorkload({ ...bootstrap, trustDomain, expectedId: self }),
   ]);
@@ -132,7 +133,7 @@ export async function warmUp(
     self,
     trustDomain,
     authority,
-    cedar,
+    prepareEngine,
     verifier,
     provider: waitingProvider(calls, runtime),
     providerGone: (domain) => calls.gone(domain),

@@ -19,10 +19,10 @@ export function launchJailed(mountPoint: string, moduleUrl: string): Launch {
   const require = createRequire(moduleUrl);
   const packages = loaded.map((name) => dirname(dirname(require.resolve(name))));
   mkdirSync(mountPoint, { recursive: true, mode: 0o755 });
-  return (bundle, { fds }) =>
+  return (bundle, { fds, show = [] }) =>
     spawnJailed({
       program: [process.execPath, ...sidecarFlags, bundle],
-      readOnly: [dirname(bundle), ...packages],
+      readOnly: [dirname(bundle), ...packages, ...show],
       // One heap for all of its threads instead of one each: they wait more than they work.
       env: { MALLOC_ARENA_MAX: '1' },
       uid: uids.first + randomInt(uids.count),

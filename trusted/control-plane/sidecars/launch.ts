@@ -3,6 +3,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 export interface LaunchOptions {
   /** File descriptors of ours that the child inherits as 4, 5, … (3 is the channel). */
   readonly fds: readonly number[];
+  /** Folders that it sees beside its own, read-only: that of a policy engine's socket. */
+  readonly show?: readonly string[];
 }
 
 /** Starts a bundle as a child with a channel; confining it is the launcher's matter. */

@@ -63,7 +63,8 @@ export class CedarEngine implements PolicyEngine {
     if (answer.type !== 'success') return failed;
     const { decision, diagnostics } = answer.response;
     if (diagnostics.errors.length > 0) return failed;
-    const [rule] = [...diagnostics.reason].sort();
+    // The first in the document, as every engine names it.
+    const [rule] = diagnostics.reason.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }));
     if (decision === 'allow' && rule !== undefined) return { decision: 'allow', rule };
     if (decision !== 'deny') return failed;
     return rule === undefined ? nothing : { decision: 'deny', rule };
