@@ -58,6 +58,22 @@ describe.each(modes)('limits as %s', (mode) => {
     }
   });
 
+  test.each(['tmp', 'home'] as const)(
+    '[R25] the person can be told that %s was full; control: of one that was not, nothing',
+    async (disk) => {
+      for (const [megabytes, full] of [
+        [100, [{ limit: `${disk}-disk` }]],
+        [1, []],
+      ] as const) {
+        const request = world.staged(world.makeFolder('project'), { tier: small });
+        await world.start(request);
+        const place = disk === 'tmp' ? '/tmp' : '/home/agent';
+        await world.sh(request, `dd if=/dev/zero of=${place}/big bs=1M count=${String(megabytes)}`);
+        expect((await world.kill(request)).full).toMatchObject(full);
+      }
+    },
+  );
+
   test('[R25] the workspace\u2019s changes cannot exceed their share of the disk', async () => {
     expect(await fill('/workspace/small', 16)).toMatchObject({ code: 0 });
     const request = world.staged(world.makeFolder('project'), { tier: small });
@@ -67,7 +83,10 @@ describe.each(modes)('limits as %s', (mode) => {
       'dd if=/dev/zero of=/workspace/big bs=1M count=100; [ $? = 0 ] && sleep 30',
     );
     if (mode === 'root') {
-      expect(await world.kill(request)).toMatchObject({ reason: 'killed' });
+      expect(await world.kill(request)).toMatchObject({
+        reason: 'killed',
+        full: [{ limit: 'workspace-disk' }],
+      });
       expect(outcome.stderr).toContain('No space left on device');
     } else {
       expect(outcome).toMatchObject({ type: 'ended', reason: 'disk' });

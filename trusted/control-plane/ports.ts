@@ -48,6 +48,8 @@ export interface SandboxEnd {
   readonly explained: { readonly reason: EndReason; readonly detail: string } | null;
   /** Whether there are staged changes; null: it has to be looked for. */
   readonly changed: boolean | null;
+  /** In words, where disks of it were full; null: none was. */
+  readonly full: string | null;
 }
 
 export interface RunningSandbox {

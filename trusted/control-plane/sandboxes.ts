@@ -84,8 +84,22 @@ async function start(
 
 const endOf = (end: DriverEnd): SandboxEnd => {
   const reason = explainedBy[end.reason];
-  return { explained: reason === null ? null : { reason, detail: end.detail }, changed: end.changed };
+  return {
+    explained: reason === null ? null : { reason, detail: end.detail },
+    changed: end.changed,
+    full: fullText(end.full),
+  };
 };
+
+const places = {
+  'workspace-disk': '/workspace',
+  'tmp-disk': '/tmp',
+  'home-disk': 'the home folder',
+} as const;
+const fullText = (full: DriverEnd['full']): string | null =>
+  full.length === 0
+    ? null
+    : `${full.map(({ limit, value }) => `${places[limit]} was full or nearly so: its tier gives it ${(value / 2 ** 30).toFixed(1)} GiB`).join('; ')}. A larger tier: --tier`;
 
 function limitsOf(applied: readonly AppliedLimit[]): {
   readonly limits: SessionView['limits'];

@@ -5,6 +5,7 @@ export type {
   ReapReport,
   RunningSandbox,
   SandboxDriver,
+  FullDisk,
   SandboxEnd,
   SandboxRequest,
   WorkspaceRequest,

@@ -99,6 +99,14 @@ export interface SandboxEnd {
   readonly detail: string;
   /** Whether the workspace's layer holds anything, looked at after the last process was gone; null: not known. */
   readonly changed: boolean | null;
+  /** Its disks that were full, or nearly, when it ended: more was refused with ENOSPC. */
+  readonly full: readonly FullDisk[];
+}
+
+export interface FullDisk {
+  readonly limit: 'workspace-disk' | 'tmp-disk' | 'home-disk';
+  /** What it holds, in bytes. */
+  readonly value: number;
 }
 
 export interface ReapReport {

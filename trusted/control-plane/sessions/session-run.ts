@@ -35,6 +35,7 @@ import { ExecTurns, type ExecRequest } from './exec-turns.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { withTerm } from './environment.ts';
 import type { ControlChannel } from './control-channel.ts';
+import { explanationOf } from './explanation.ts';
 import type { SessionLifeWriter } from './session-life.ts';
 
 export interface SessionRunOptions {
@@ -286,8 +287,8 @@ export class SessionRun {
   }
 
   async #explain(end: SandboxEnd | undefined): Promise<void> {
-    if (end?.explained !== undefined && end.explained !== null && mayBeExplained(this.record.reason))
-      await this.#options.life.apply({ type: 'explain', ...end.explained });
+    const known = end === undefined ? null : explanationOf(end, this.record.reason);
+    if (known !== null) await this.#options.life.apply({ type: 'explain', ...known });
   }
 
   /** Nobody in it writes any more: what came of it is written down while it is taken off the host. */
@@ -385,12 +386,6 @@ export class SessionRun {
 
 /** One that fails is told, and the next ones go on. */
 type Step = (doing: string, work: () => Promise<unknown>) => Promise<void>;
-
-const mayBeExplained = (reason: EndReason | null): boolean =>
-  reason === 'sandbox-died' ||
-  reason === 'exited' ||
-  reason === 'sidecar-died' ||
-  reason === 'heartbeat-missed';
 
 const reasonOf = (text: string): EndReason =>
   endReasons.find((reason) => reason === text) ?? 'link-violation';

@@ -1,9 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { readdir, statfs } from 'node:fs/promises';
+import { lstat, readdir, statfs } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { limits, type Tier } from '../../../pure/contracts/index.ts';
-import type { AppliedLimit, RunningSandbox, SandboxEnd, SandboxUsage } from '../port.ts';
+import type { AppliedLimit, RunningSandbox, FullDisk, SandboxEnd, SandboxUsage } from '../port.ts';
 import type { SandboxCgroup } from './cgroups.ts';
 import type { ChangesDisk } from './changes-disk.ts';
 import { absent } from './host-view.ts';
@@ -146,8 +146,8 @@ export class GvisorSandbox implements RunningSandbox {
     this.#timers = [];
     const { cgroup, changes } = this.#parts;
     const events = await cgroup.readEvents().catch(() => ({ oomKills: 0, pidsRefused: 0 }));
-    const full = await isFull(changes);
-    const end = explain(exit, this.#cause, events, full, this.#said());
+    const full = await fullDisks(this.#parts);
+    const end = explain(exit, this.#cause, events, this.#said());
     await attempt(left, 'processes', async () => {
       const alive = await endProcesses(() => this.#alive(), limits.sandboxEndWait.value);
       if (alive.length > 0) throw new Error(`${alive.length} still live`);
@@ -155,7 +155,7 @@ export class GvisorSandbox implements RunningSandbox {
     this.#parts.link.destroy();
     await attempt(left, 'cgroup', async () => cgroup.remove());
     // While its file system is still mounted, and only if nobody writes any more.
-    return { ...end, changed: left.length === 0 ? await holdsAnything(changes) : null };
+    return { ...end, full, changed: left.length === 0 ? await holdsAnything(changes) : null };
   }
 
   async #remove(end: SandboxEnd, left: string[]): Promise<SandboxEnd> {
@@ -214,20 +214,38 @@ async function usedBytes(folder: string): Promise<number> {
   return Number.parseInt(output, 10);
 }
 
-async function isFull(changes: ChangesDisk | undefined): Promise<boolean> {
-  if (changes?.bounded !== true) return false;
-  const disk = await statfs(changes.upper).catch(absent);
-  return disk !== undefined && disk.bavail * disk.bsize < 65_536;
+/** A file system of its own says what is left of it; those in the sandbox's kernel lie in files that grow to their size. */
+async function fullDisks(parts: SandboxParts): Promise<readonly FullDisk[]> {
+  const { changes, run, tier } = parts;
+  const full: FullDisk[] = [];
+  const bytes = (share: number): number => Math.floor(tier.diskBytes * share);
+  if (changes?.bounded === true) {
+    const disk = await statfs(changes.upper).catch(absent);
+    const value = bytes(diskShares.workspace);
+    if (disk !== undefined && disk.bavail * disk.bsize < value * nearlyNothing)
+      full.push({ limit: 'workspace-disk', value });
+  }
+  for (const name of ['tmp', 'home'] as const) {
+    const value = bytes(diskShares[name]);
+    const folder = join(run.path, 'disk', name);
+    const files = await readdir(folder).catch(() => []);
+    const stats = await Promise.all(files.map((file) => lstat(join(folder, file)).catch(absent)));
+    const used = stats.reduce((sum, stat) => sum + (stat?.blocks ?? 0) * 512, 0);
+    if (value - used < value * nearlyNothing) full.push({ limit: `${name}-disk`, value });
+  }
+  return full;
 }
+
+/** Of its size. A file system keeps some blocks for itself when it refuses a write. */
+const nearlyNothing = 1 / 64;
 
 function explain(
   exit: { code: number | null; signal: string | null },
   cause: Cause | undefined,
   events: { oomKills: number; pidsRefused: number },
-  full: boolean,
   said: string,
-): Omit<SandboxEnd, 'changed'> {
-  const ended = (reason: SandboxEnd['reason'], detail: string): Omit<SandboxEnd, 'changed'> => ({
+): Omit<SandboxEnd, 'changed' | 'full'> {
+  const ended = (reason: SandboxEnd['reason'], detail: string): Omit<SandboxEnd, 'changed' | 'full'> => ({
     reason,
     ...exit,
     detail,
@@ -248,6 +266,5 @@ function explain(
       `The sandbox ended by itself (${exit.signal ?? `code ${exit.code}`}). It said: ${last}`,
     );
   }
-  const note = full ? ' The disk of the workspace is full.' : '';
-  return ended('exited', `The command ended.${note}`);
+  return ended('exited', 'The command ended.');
 }
