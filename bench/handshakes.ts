@@ -51,6 +51,7 @@ const ours = await serveRoutes(
       putSecret: unused,
       removeSecret: unused,
       readSecret: unused,
+      signRequest: unused,
     },
     identity: own,
     trustDomain: defaultTrustDomain,

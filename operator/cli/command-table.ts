@@ -270,14 +270,29 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: 'secret <what> [name]',
     description: 'set, list or rm: secrets that the gateway puts in, and the agent never sees',
-    options: [],
+    options: [
+      ['--kind <kind>', 'set: text (the default), oauth, aws or github-app'],
+      ['--token-endpoint <url>', 'oauth: where access tokens are asked for, https only'],
+      ['--client-id <id>', 'oauth: the client’s id'],
+      ['--client-auth <way>', 'oauth: how the client secret is sent: basic (the default) or post'],
+      ['--scope <scope>', 'oauth: the scope to ask for (default: all that was granted)'],
+      ['--access-key-id <id>', 'aws: the id of the access key'],
+      ['--app-id <id>', 'github-app: the app’s id or client id'],
+      ['--installation-id <id>', 'github-app: the id of the installation'],
+      ['--api-url <url>', 'github-app: the API of another GitHub (default: https://api.github.com)'],
+      ['--ca-file <file>', 'oauth, github-app: a private certificate authority of that host'],
+      ['--private-range <cidr>', 'oauth, github-app: a private range that the host may be in', 'many'],
+    ],
     examples: [
       'glovebox secret set anthropic',
       'pass anthropic | glovebox secret set anthropic',
+      'glovebox secret set drive --kind oauth --token-endpoint https://oauth2.example/token --client-id 123',
+      'aws configure export-credentials | glovebox secret set aws-dev --kind aws',
+      'glovebox secret set bot --kind github-app --app-id 1234 --installation-id 5678 < key.pem',
       'glovebox secret list',
     ],
     run: async ([what = '', name], options) =>
-      (await import('./commands/secret.ts')).secret(what, name, flag(options['json'])),
+      (await import('./commands/secret.ts')).secret(what, name, options),
   },
   {
     usage: 'ca <what> [who]',

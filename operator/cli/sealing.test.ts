@@ -12,6 +12,7 @@ test('[R27] a sealed secret opens with the broker’s key, holds its name, and s
   expect(protectedHeader).toEqual({ ...sealing, kid: 'k1', epk: protectedHeader.epk });
   expect(sealedContent.parse(JSON.parse(new TextDecoder().decode(plaintext)))).toEqual({
     name: 'anthropic',
+    kind: 'text',
     value: 'canary-value',
   });
 });

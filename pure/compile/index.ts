@@ -1,3 +1,4 @@
+export { credentialUses } from './credential-uses.ts';
 export { compileSession, type CompiledSession, type CompileInput } from './session-policy.ts';
 export { verdictOfScope } from './scope-verdict.ts';
 export { assertFloor } from './oci-floor.ts';

@@ -109,6 +109,13 @@ export const errorCatalogue = {
     why: 'Nothing is granted at the start of a session; rule: {rule}.',
     todo: 'Call request_permission with this scope and a reason.',
   },
+  GB_CREDENTIAL_UNAVAILABLE: {
+    status: 502,
+    exit: 69,
+    what: 'The credential {name} could not be had.',
+    why: '{detail}',
+    todo: 'The request was not sent. If the service withdrew it, set it anew: `glovebox secret set {name} --kind {kind}`.',
+  },
   GB_DAEMON_UNREACHABLE: {
     status: 503,
     exit: 69,

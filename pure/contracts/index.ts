@@ -14,6 +14,7 @@ export * from './policy.ts';
 export * from './providers.ts';
 export * from './route.ts';
 export * from './secret-api.ts';
+export * from './secret-kinds.ts';
 export * from './secret-value.ts';
 export * from './session-end.ts';
 export * from './session.ts';

@@ -5,6 +5,7 @@ import { consentRoutes } from './consent-api.ts';
 import { createSessionRequest, policyText, sessionView } from './session.ts';
 import type { ErrorBody } from './errors.ts';
 import { defineRoutes } from './route.ts';
+import { listedSecret } from './secret-api.ts';
 
 /** The operator API, on a Unix socket in a folder of mode 0700: who can connect is the person (R39). OpenAPI is made from this. */
 const idParam = z.strictObject({ id: z.string().min(1).max(64) });
@@ -292,7 +293,7 @@ export const operatorRoutes = defineRoutes({
     method: 'GET',
     path: '/v1/secrets',
     ...person,
-    response: z.array(z.object({ name: z.string(), updatedAt: z.string() })),
+    response: z.array(listedSecret),
   },
   putSecret: {
     method: 'PUT',
@@ -300,7 +301,7 @@ export const operatorRoutes = defineRoutes({
     ...person,
     params: idParam,
     body: z.strictObject({ sealed: z.string().max(262144) }),
-    response: z.object({ name: z.string(), updatedAt: z.string() }),
+    response: listedSecret,
   },
   removeSecret: {
     method: 'DELETE',

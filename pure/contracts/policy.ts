@@ -23,19 +23,45 @@ export const hostPattern = z
     'a host is lower case, without port or scheme; *.example.com is one label, **.example.com any depth (neither is the apex)',
   );
 
-export const credentialRule = z.strictObject({
-  secret: secretName,
-  /**
-   * How it is carried: `bearer` (Authorization: Bearer), `basic` (the secret is `user:password`), `basic:<user>` (it is the
-   * password), `header:<name>`, `query:<key>`, `cookie:<name>`.
-   */
-  carrier: z
-    .string()
-    .regex(
-      /^(bearer|basic(:[A-Za-z0-9._@+-]{1,64})?|header:[a-z0-9-]{1,64}|query:[A-Za-z0-9_.-]{1,64}|cookie:[A-Za-z0-9_.-]{1,64})$/,
-      'a carrier is bearer, basic, basic:<user>, header:<name>, query:<key> or cookie:<name>',
-    ),
+/** What an installation token of a GitHub App is restricted to: both have to be named, and the token never has more. */
+export const githubNarrowing = z.strictObject({
+  /** Names without their owner: an installation belongs to one. */
+  repositories: z
+    .array(z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'a repository is named without its owner'))
+    .min(1)
+    .max(100),
+  /** Such as `contents: read`, by GitHub's names. */
+  permissions: z
+    .record(z.string().regex(/^[a-z_]{1,64}$/), z.enum(['read', 'write', 'admin']))
+    .refine((named) => Object.keys(named).length > 0, 'at least one permission is named'),
 });
+export type GitHubNarrowing = z.infer<typeof githubNarrowing>;
+/** Equal text for what means the same. */
+export const canonicalNarrowing = ({ repositories, permissions }: GitHubNarrowing): string =>
+  JSON.stringify([
+    [...new Set(repositories.map((name) => name.toLowerCase()))].sort(),
+    Object.entries(permissions).sort(([one], [other]) => (one < other ? -1 : 1)),
+  ]);
+
+export const credentialRule = z
+  .strictObject({
+    secret: secretName,
+    /**
+     * How it is carried: `bearer` (Authorization: Bearer), `basic` (the secret is `user:password`), `basic:<user>` (it is the
+     * password), `header:<name>`, `query:<key>`, `cookie:<name>`, `aws:<service>:<region>` (Signature version 4).
+     */
+    carrier: z
+      .string()
+      .regex(
+        /^(bearer|basic(:[A-Za-z0-9._@+-]{1,64})?|header:[a-z0-9-]{1,64}|query:[A-Za-z0-9_.-]{1,64}|cookie:[A-Za-z0-9_.-]{1,64}|aws:[a-z0-9-]{1,40}:[a-z0-9-]{1,40})$/,
+        'a carrier is bearer, basic, basic:<user>, header:<name>, query:<key>, cookie:<name> or aws:<service>:<region>',
+      ),
+    github: githubNarrowing.optional(),
+  })
+  .refine(({ carrier, github }) => github === undefined || !carrier.startsWith('aws:'), {
+    path: ['github'],
+    message: 'an app’s token is no AWS signature; leave out one of both',
+  });
 
 /** A number of bytes, such as 512KB or 20MB (powers of 1024). */
 export const byteSize = z

@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { egressRule, githubNarrowing } from './policy.ts';
 import { defineRoutes } from './route.ts';
+import { secretKinds } from './secret-kinds.ts';
 
 /**
  * The secret broker's API: HTTPS, TLS 1.3, a client certificate required, on 127.0.0.1. Values are opened in the broker's own
@@ -15,13 +17,49 @@ export const secretName = z
  */
 export const sealedContent = z.strictObject({
   name: secretName,
+  kind: z.enum(secretKinds).default('text'),
+  /** Of every kind but `text` a JSON document of that kind. */
   value: z.string().min(1).max(65536),
 });
-export type SealedContent = z.infer<typeof sealedContent>;
+export type SealedContent = z.input<typeof sealedContent>;
 export const sealing = { alg: 'ECDH-ES+A256KW', enc: 'A256GCM' } as const;
 
+/** One egress rule that puts a secret in: what the broker holds a request for that secret against. */
+export const credentialUse = egressRule
+  .pick({ host: true, port: true, methods: true, paths: true })
+  .extend({ secret: secretName, carrier: z.string().max(200), github: githubNarrowing.optional() });
+export type CredentialUse = z.infer<typeof credentialUse>;
+
+/** A request as it will go out, but for its signature. */
+export const toBeSigned = z.strictObject({
+  service: z.string().regex(/^[a-z0-9-]{1,40}$/),
+  region: z.string().regex(/^[a-z0-9-]{1,40}$/),
+  method: z.string().regex(/^[A-Z]{3,10}$/),
+  host: z.string().max(253),
+  port: z.int().min(1).max(65535),
+  /** Path and query. */
+  target: z.string().max(16384).startsWith('/'),
+  /** Those that the signature covers, lower case, without `host`. */
+  headers: z.array(z.tuple([z.string().max(200), z.string().max(8192)])).max(100),
+  /** The body's SHA-256 in hexadecimal, or one of the two words for a body that TLS alone protects. */
+  payload: z.string().regex(/^([0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-UNSIGNED-PAYLOAD-TRAILER)$/),
+});
+export type ToBeSigned = z.infer<typeof toBeSigned>;
+export const signedRequest = z.object({
+  /** `authorization`, `x-amz-date` and whatever else the signature brings. */
+  headers: z.record(z.string(), z.string()),
+  /** Path and query as signed: exactly this has to go out. */
+  target: z.string(),
+});
+export type SignedRequest = z.infer<typeof signedRequest>;
+
 const nameParam = z.strictObject({ name: secretName });
-const listed = z.object({ name: z.string(), updatedAt: z.string() });
+export const listedSecret = z.object({
+  name: z.string(),
+  kind: z.enum(secretKinds).default('text'),
+  updatedAt: z.string(),
+});
+const listed = listedSecret;
 const operated = { callers: ['control-plane'], owner: 'none' } as const;
 
 export const secretRoutes = defineRoutes({
@@ -49,15 +87,33 @@ export const secretRoutes = defineRoutes({
   },
   /**
    * One read for one stored intent: `intentSeq` is its sequence in the audit stream. The record must be of the caller's own
-   * session, an intent, `allow`, not older than `secretIntentAge`, and name the secret in its `secret`.
+   * session, an intent, `allow`, not older than `secretIntentAge`, and name the secret in its `secret`. The value is what may go
+   * into one request: of an `oauth` secret an access token, of a `github-app` an installation token for `github`, which has to be
+   * what a rule of the session says. An `aws` secret has no such value.
    */
   readSecret: {
     method: 'POST',
     path: '/v1/read',
     callers: ['sidecar'],
     owner: 'self',
-    body: z.strictObject({ secret: secretName, intentSeq: z.int().min(1) }),
+    body: z.strictObject({
+      secret: secretName,
+      intentSeq: z.int().min(1),
+      github: githubNarrowing.optional(),
+    }),
     response: z.object({ value: z.string() }),
+  },
+  /**
+   * AWS Signature version 4 over one request, for one stored intent as above: the key stays, and only what a rule of the session
+   * lets out with that secret is signed.
+   */
+  signRequest: {
+    method: 'POST',
+    path: '/v1/sign',
+    callers: ['sidecar'],
+    owner: 'self',
+    body: z.strictObject({ secret: secretName, intentSeq: z.int().min(1), request: toBeSigned }),
+    response: signedRequest,
   },
 });
 export type SecretRoutes = typeof secretRoutes;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { permissionRequest } from './consent.ts';
 import { defineRoutes } from './route.ts';
+import { credentialUse } from './secret-api.ts';
 
 /** The workload API: HTTPS, TLS 1.3, on 127.0.0.1. The caller is the peer's certificate; `session` in a path is only compared with it (R2). */
 const sessionParam = z.strictObject({ session: z.string().max(64) });
@@ -103,14 +104,14 @@ export const workloadRoutes = defineRoutes({
     }),
     response: z.object({ used: z.boolean() }),
   },
-  /** The bindings of a session's secrets, for the secret broker. */
+  /** A session's secrets and what its rules use them for, for the secret broker. */
   secretBindings: {
     method: 'GET',
     path: '/v1/sessions/:session/secret-bindings',
     callers: ['secret-broker'],
     owner: 'none',
     params: sessionParam,
-    response: z.object({ secrets: z.array(z.string()) }),
+    response: z.object({ secrets: z.array(z.string()), uses: z.array(credentialUse) }),
   },
 });
 export type WorkloadRoutes = typeof workloadRoutes;

@@ -1,73 +1,6 @@
+import { isCredentialProtocol, isHeaderCarrier, isQueryCarrier } from './carriers.ts';
 import type { EgressRequest } from './decide.ts';
 import { cookiesOf, keyOf, lenient, standsFor, type Injection } from './injection.ts';
-
-/** Headers that carry credentials, by RFC or by the custom of large services. */
-const carriers = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'x-api-key',
-  'api-key',
-  'apikey',
-  'x-goog-api-key',
-  'x-goog-iam-authorization-token',
-  'x-auth-token',
-  'x-access-token',
-  'x-amz-security-token',
-  'x-amz-credential',
-  'x-csrf-token',
-  'x-xsrf-token',
-  'private-token',
-  'job-token',
-  'deploy-token',
-  'x-github-token',
-  'x-gitlab-token',
-  'x-vault-token',
-  'x-shopify-access-token',
-  'x-figma-token',
-  'x-functions-key',
-  'ocp-apim-subscription-key',
-  'x-registry-auth',
-  'x-ms-authorization-auxiliary',
-  'dd-api-key',
-  'dd-application-key',
-  'x-honeycomb-team',
-  'circle-token',
-  'x-n8n-api-key',
-]);
-
-/** Query keys likewise; presigned URLs (AWS, GCS, Azure SAS) among them. Lower case. */
-const queryCarriers = new Set([
-  'access_token',
-  'api_key',
-  'apikey',
-  'api-key',
-  'auth',
-  'auth_token',
-  'authorization',
-  'client_secret',
-  'id_token',
-  'key',
-  'password',
-  'passwd',
-  'private_token',
-  'refresh_token',
-  'secret',
-  'sig',
-  'signature',
-  'token',
-  'x-amz-credential',
-  'x-amz-security-token',
-  'x-amz-signature',
-  'awsaccesskeyid',
-  'x-goog-credential',
-  'x-goog-signature',
-  'googleaccessid',
-  'jwt',
-  'session',
-  'sessionid',
-  'sid',
-]);
 
 /** Which credential of its own a request carries; null: none. The placeholder in its own carrier is not one. */
 export function carriedCredential(
@@ -76,21 +9,23 @@ export function carriedCredential(
   placeholder: string | null,
 ): string | null {
   for (const [name, value] of request.headers) {
-    const own = inject?.place === 'header' && name === inject.name;
+    const own = (inject?.place === 'header' || inject?.place === 'signature') && name === inject.name;
+    if (name === 'sec-websocket-protocol' && isCredentialProtocol(value)) return `header ${name}`;
+    // A client that signs was given the placeholder for its session's token too; the real one takes its place.
+    if (inject?.place === 'signature' && name === 'x-amz-security-token' && value === placeholder) continue;
     if (name === 'cookie' && inject?.place === 'cookie' && placeholder !== null) {
       if (cookiesOf(value).every((cookie) => cookie.name === inject.name && cookie.value === placeholder))
         continue;
-    } else if (!carriers.has(name) && !own) continue;
+    } else if (!isHeaderCarrier(name) && !own) continue;
     if (own && placeholder !== null && standsFor(inject, placeholder, value)) continue;
     return `header ${name}`;
   }
   // Both separators and a lenient decoding, as servers read them.
   for (const pair of queryPairs(request.target)) {
-    const key = keyOf(pair).toLowerCase().trim();
-    const own = inject?.place === 'query' && keyOf(pair) === inject.name;
+    const key = keyOf(pair);
+    const own = inject?.place === 'query' && key === inject.name;
     if (own && pair.slice(pair.indexOf('=') + 1) === placeholder) continue;
-    if (own || queryCarriers.has(key) || queryCarriers.has(key.replace(/\[.*$/, '')))
-      return `query key ${key}`;
+    if (own || isQueryCarrier(key)) return `query key ${key}`;
   }
   return null;
 }
@@ -114,7 +49,14 @@ export function placeholderOutside(
     for (const [name, value] of request.headers) {
       const read = [value, lenient(value), basic(value)];
       if (!read.some((text) => text.includes(placeholder))) continue;
-      if (mine && inject.place === 'header' && name === inject.name && standsFor(inject, placeholder, value))
+      if (
+        mine &&
+        (inject.place === 'header' || inject.place === 'signature') &&
+        name === inject.name &&
+        standsFor(inject, placeholder, value)
+      )
+        continue;
+      if (mine && inject.place === 'signature' && name === 'x-amz-security-token' && value === placeholder)
         continue;
       if (
         mine &&

@@ -7,6 +7,7 @@ import { injectionOf, type Injection } from './injection.ts';
 import { matchPath, normalisePath } from './path.ts';
 import { queryProblem } from './query.ts';
 import { egressScope } from './scope.ts';
+import { signatureProblem } from './signing.ts';
 import { bytesOf } from './size.ts';
 
 export type CompiledRule = SidecarPolicy['egress'][number];
@@ -222,6 +223,8 @@ function withCredentials(
   const inject = rule.credential === undefined ? null : injectionOf(rule.credential);
   if (inject !== null && request.scheme === 'http')
     return deny(rule.id, 'a credential is added over TLS only');
+  const unsignable = inject === null ? null : signatureProblem(inject, request);
+  if (unsignable !== null) return deny(rule.id, unsignable);
   const own = inject === null ? null : (placeholders[inject.secret] ?? null);
   const misplaced = placeholderOutside(placeholders, request, inject, own);
   if (misplaced !== null)

@@ -27,3 +27,12 @@ export { injectionOf, withCredential, type Injection } from './injection.ts';
 export { matchPath, normalisePath } from './path.ts';
 export { egressScope, ruleOfScope } from './scope.ts';
 export { bytesOf } from './size.ts';
+export {
+  maySign,
+  payloadOf,
+  signedHeaders,
+  strictTarget,
+  withSignature,
+  type Payload,
+  type StrictTarget,
+} from './signing.ts';

@@ -3,12 +3,14 @@ import type { CredentialRule } from '../contracts/index.ts';
 /** Where a credential goes, and in which form; what a request has in that place is removed. */
 export interface Injection {
   readonly secret: string;
-  readonly place: 'header' | 'query' | 'cookie';
+  readonly place: 'header' | 'query' | 'cookie' | 'signature';
   /** Of the header (lower case), query key or cookie. */
   readonly name: string;
   readonly form: 'plain' | 'bearer' | 'basic';
   /** With `basic`: the secret is this user's password; null: the secret is `user:password`. */
   readonly user: string | null;
+  /** With `signature`: AWS's scope. */
+  readonly signature: { readonly service: string; readonly region: string } | null;
 }
 
 export type Headers = readonly (readonly [string, string])[];
@@ -17,11 +19,15 @@ export function injectionOf({ secret, carrier }: CredentialRule): Injection {
   const at = carrier.indexOf(':');
   const kind = at < 0 ? carrier : carrier.slice(0, at);
   const name = at < 0 ? null : carrier.slice(at + 1);
-  const base = { secret, form: 'plain', user: null } as const;
+  const base = { secret, form: 'plain', user: null, signature: null } as const;
   if (kind === 'bearer') return { ...base, place: 'header', name: 'authorization', form: 'bearer' };
   if (kind === 'basic') return { ...base, place: 'header', name: 'authorization', form: 'basic', user: name };
   if (kind === 'query') return { ...base, place: 'query', name: name ?? '' };
   if (kind === 'cookie') return { ...base, place: 'cookie', name: name ?? '' };
+  if (kind === 'aws') {
+    const [service = '', region = ''] = (name ?? '').split(':');
+    return { ...base, place: 'signature', name: 'authorization', signature: { service, region } };
+  }
   return { ...base, place: 'header', name: name ?? '' };
 }
 
@@ -35,6 +41,9 @@ export function carriedText(injection: Injection, credential: string): string {
 
 /** Is this value of a header what stands for the credential in the sandbox, in one of the forms that clients give it? */
 export function standsFor(injection: Injection, placeholder: string, value: string): boolean {
+  // A client that signs was given the placeholder for its access key id.
+  if (injection.place === 'signature')
+    return /^AWS4-HMAC-SHA256 +Credential=([^/,\s]+)\//.exec(value)?.[1] === placeholder;
   if (value === placeholder) return true;
   const [scheme = '', rest = '', more] = value.split(' ');
   if (more !== undefined) return false;

@@ -2,7 +2,12 @@ import { createServer, connect, type AddressInfo, type Server, type Socket } fro
 import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { Secret } from '../../pure/contracts/index.ts';
 import { parsePolicy } from '../../pure/policy/index.ts';
-import { createEgress, type EgressProxy, type EgressRecord } from '../../trusted/egress/index.ts';
+import {
+  createEgress,
+  type EgressOptions,
+  type EgressProxy,
+  type EgressRecord,
+} from '../../trusted/egress/index.ts';
 import { SessionAuthority } from '../../trusted/sidecar/session-authority.ts';
 
 /** An egress proxy on loopback as the sidecar has it, with upstreams of the test's own and a trail that it can read. */
@@ -22,6 +27,7 @@ export interface EgressWorldOptions {
   readonly upstreamCa: string;
   readonly placeholders?: Readonly<Record<string, string>>;
   readonly secrets?: Readonly<Record<string, string>>;
+  readonly signRequest?: EgressOptions['signRequest'];
 }
 
 export interface Authority {
@@ -75,6 +81,7 @@ export async function egressWorld(options: EgressWorldOptions): Promise<EgressWo
       },
       event: (record) => trail.push({ kind: 'event', record, detail: record.detail ?? '' }),
     },
+    signRequest: options.signRequest ?? (() => Promise.reject(new Error('nothing is signed here'))),
     readSecret: (name) => Promise.resolve(new Secret(options.secrets?.[name] ?? '')),
     resolve: (host) => {
       resolved.push(host);

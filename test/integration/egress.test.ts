@@ -95,6 +95,7 @@ egress:
       },
       event: (record) => audit.push({ kind: 'event', record, detail: '' }),
     },
+    signRequest: () => Promise.reject(new Error('nothing is signed here')),
     readSecret: () => Promise.resolve(new Secret(key)),
     resolve: (host) => {
       resolved.push(host);

@@ -93,7 +93,7 @@ class Plane {
       requestConsent: unused,
       consumeConsent: unused,
       useGrant: unused,
-      secretBindings: async () => ({ secrets: ['one'] }),
+      secretBindings: async () => ({ secrets: ['one'], uses: [] }),
     });
     const secrets = await SecretKeeper.start({
       entry: programs.secretBroker,
@@ -104,6 +104,7 @@ class Plane {
       workloadApi: { host: api.host, port: api.port },
       bus: { host: ground.bus.host, port: ground.bus.port },
       onRefused: () => undefined,
+      onAsked: () => undefined,
       log: (message) => secretLog.push(message),
     });
     undo.push(async () => await secrets.stop());

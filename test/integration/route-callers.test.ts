@@ -98,7 +98,24 @@ const bodies: {
     consumeConsent: { token: 'x' },
     useGrant: { grantId: id128, turnId: id128, scope: 'files:read:/notes', argsHash: 'a'.repeat(64) },
   },
-  secrets: { putSecret: { sealed: 'x' }, readSecret: { secret: 'one', intentSeq: 1 } },
+  secrets: {
+    putSecret: { sealed: 'x' },
+    readSecret: { secret: 'one', intentSeq: 1 },
+    signRequest: {
+      secret: 'one',
+      intentSeq: 1,
+      request: {
+        service: 's3',
+        region: 'eu-west-1',
+        method: 'GET',
+        host: 'a.example',
+        port: 443,
+        target: '/',
+        headers: [],
+        payload: 'UNSIGNED-PAYLOAD',
+      },
+    },
+  },
   operator: {
     waive: { name: 'apparmor', waived: true },
     pullImage: { reference: 'No Image' },

@@ -318,6 +318,17 @@ async function startSecrets(
         })
         .catch((error: unknown) => ground.note('a refusal was not recorded', error));
     },
+    onAsked: ({ secret, host, failure }) => {
+      ground.audit
+        .record({
+          session: 'system',
+          operation: 'secret-broker.token',
+          decision: 'allow',
+          rule: 'secret.set',
+          detail: `${secret}, ${host}: ${failure ?? 'a token was had'}`,
+        })
+        .catch((error: unknown) => ground.note('a token call was not recorded', error));
+    },
     log: ground.note,
   });
 }

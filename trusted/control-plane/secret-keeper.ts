@@ -1,6 +1,11 @@
 import { secretRoutes, spiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
 import type { IdentityAuthority, TlsIdentity } from '../identity/index.ts';
-import { BrokerProcess, type BrokerBootstrap, type BrokerProcessOptions } from '../secrets/index.ts';
+import {
+  BrokerProcess,
+  type BrokerBootstrap,
+  type BrokerProcessOptions,
+  type SecretListing,
+} from '../secrets/index.ts';
 import { RouteClient, type RouteAddress } from '../workload-http/index.ts';
 import { Supervised } from './supervised.ts';
 
@@ -13,13 +18,11 @@ export interface SecretKeeperOptions {
   readonly workloadApi: RouteAddress;
   readonly bus: RouteAddress;
   readonly onRefused: BrokerProcessOptions['onRefused'];
+  readonly onAsked: BrokerProcessOptions['onAsked'];
   readonly log: (message: string, error?: unknown) => void;
 }
 
-interface Listed {
-  readonly name: string;
-  readonly updatedAt: string;
-}
+type Listed = SecretListing;
 
 /** The secret broker as the control plane sees it: names and sealed values go through, no value ever does (R5). */
 export class SecretKeeper {
@@ -62,6 +65,7 @@ export class SecretKeeper {
           entry: options.entry,
           bootstrap,
           onRefused: options.onRefused,
+          onAsked: options.onAsked,
           onLine: (line) => options.log(`secret broker: ${line}`),
         }).finally(unlisten);
         started.revoke(meanwhile);

@@ -1,16 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline, type Duplex, type Readable, type Transform, type Writable } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { asGloveboxError, GloveboxError } from '../../pure/contracts/index.ts';
 import { withCredential, type EgressRequest } from '../../pure/egress/index.ts';
-import { AddressRefused, upstreamError } from './addresses.ts';
+import { AddressRefused } from '../outbound/index.ts';
+import { upstreamError } from './upstream-error.ts';
 import { BudgetSpent } from './budgets.ts';
+import { decodedHeaders, decoderOf, uncoded } from './coding.ts';
 import { echoesOf, PatternFound, PatternGuard } from './pattern-guard.ts';
-import { pairsOf, requestHeaders, responseHeaders, type Pairs } from './headers.ts';
+import { pairsOf, requestHeaders, responseHeaders } from './headers.ts';
 import { http1Inbound, type Destination, type Inbound } from './inbound.ts';
+import { OutgoingBody } from './outgoing-body.ts';
 import { entryOf, Permissions, type Permitted } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import type { Answer, OutgoingRequest, Sending, Target } from './sending.ts';
+import { signed } from './signing.ts';
 import { trafficOf, type Way } from './traffic.ts';
 import { RequestsUnderWay } from './under-way.ts';
 import type { Upstreams } from './upstream.ts';
@@ -57,7 +60,9 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       }
       inbound.proceed();
       const body = new OutgoingBody(permitted.body, this.#guards(permitted));
-      const { target, outgoing } = this.#outgoing(inbound, destination, permitted, body.stream);
+      const prepared = await this.#prepared(inbound, destination, permitted, body);
+      if (prepared === null) return;
+      const { target, outgoing } = prepared;
       const sending = this.#upstreams.send(permitted.rule, target, outgoing, inbound.protocol === 'HTTP/2');
       body.onBlocked(() => {
         sending.abort();
@@ -66,7 +71,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         if (!complete) sending.abort();
       });
       const way = { sent: outgoing.sent, address: () => sending.address() };
-      await this.#carry(inbound, destination, permitted, { sending, way }, body);
+      await this.#carry(inbound, destination, prepared.permitted, { sending, way }, body);
     } catch (error) {
       inbound.refuse(asGloveboxError(error));
     }
@@ -87,6 +92,13 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
     socket.once('close', () => this.#underWay.over(begun));
     try {
       const permitted = await this.#permissions.permit(inbound, begun);
+      if (permitted.inject?.place === 'signature') {
+        await this.#permissions.finish(permitted, { result: 'error', detail: 'an upgrade is not signed' });
+        throw new GloveboxError('GB_INPUT_INVALID', {
+          what: 'The upgrade',
+          detail: 'the rule signs requests, and a WebSocket is none',
+        });
+      }
       const { target, outgoing: wanted } = this.#outgoing(inbound, destination, permitted, inbound.body);
       const outgoing = this.#upstreams.upgrade(permitted.rule, target, wanted);
       const way = { sent: wanted.sent, address: () => outgoing.socket?.remoteAddress ?? null };
@@ -137,6 +149,53 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       });
     } catch (error) {
       inbound.refuse(asGloveboxError(error));
+    }
+  }
+
+  /** The request as it goes out, signed where its rule says so; null: it was refused. */
+  async #prepared(
+    inbound: Inbound,
+    destination: Destination,
+    permitted: Permitted<S, I>,
+    body: OutgoingBody,
+  ): Promise<{ target: Target; outgoing: OutgoingRequest; permitted: Permitted<S, I> } | null> {
+    const plain = this.#outgoing(inbound, destination, permitted, body.stream);
+    const { inject, intent } = permitted;
+    if (inject?.place !== 'signature' || intent === null) return { ...plain, permitted };
+    const { host, port, path } = plain.target;
+    const stopped = new Promise<never>((_, reject) => {
+      body.onBlocked(() => {
+        reject(body.blocked ?? new Error('the body was refused'));
+      });
+      inbound.onceClosed(() => {
+        reject(new Error('the client left before it was sent'));
+      });
+    });
+    stopped.catch(() => undefined);
+    try {
+      const made = await signed(
+        this.#options.signRequest,
+        inject,
+        intent.sequence,
+        { ...plain.outgoing, host, port, target: path, headers: uncoded(plain.outgoing.headers) },
+        stopped,
+      );
+      return {
+        target: { host, port, path: made.target },
+        outgoing: { ...plain.outgoing, headers: made.headers, body: made.body },
+        permitted: { ...permitted, credential: made.signature },
+      };
+    } catch (error) {
+      if (!(error instanceof GloveboxError))
+        await this.#failed(inbound, destination, permitted, error as Error, {
+          sent: plain.outgoing.sent,
+          address: () => null,
+        });
+      else {
+        await this.#permissions.finish(permitted, { result: 'error', detail: 'it could not be signed' });
+        inbound.refuse(error);
+      }
+      return null;
     }
   }
 
@@ -312,55 +371,6 @@ function refusalOf(
     ? { record: { rule, alert: false }, todo: 'Ask the person to raise the bound of the egress rule.' }
     : null;
 }
-
-/** The agent's body on its way out. What a guard finds ends the request upstream, and leaves the agent to hear why. */
-class OutgoingBody {
-  readonly stream: Readable;
-  blocked: Error | null = null;
-  #stop: (() => void) | null = null;
-
-  constructor(body: Readable, guards: readonly Transform[]) {
-    let last = body;
-    for (const guard of guards) {
-      const before = last;
-      guard.on('error', (error) => {
-        this.blocked ??= error;
-        before.unpipe(guard);
-        body.resume();
-        this.#stop?.();
-      });
-      last = before.pipe(guard);
-    }
-    this.stream = last;
-  }
-
-  onBlocked(stop: () => void): void {
-    this.#stop = stop;
-    if (this.blocked !== null) stop();
-  }
-}
-
-/** A reply that may hold the credential is asked for as it is, so that it can be read on its way. */
-const uncoded = (pairs: Pairs): Pairs => [
-  ...pairs.filter(([name]) => name !== 'accept-encoding'),
-  ['accept-encoding', 'identity'],
-];
-
-/** What makes a coded reply readable; null: it is not coded. Undefined: nobody here knows. */
-function decoderOf(headers: Pairs): Transform | null | undefined {
-  const codings = headers
-    .filter(([name]) => name === 'content-encoding')
-    .map(([, value]) => value.trim().toLowerCase());
-  const [coding = 'identity'] = codings;
-  if (codings.length > 1) return undefined;
-  if (coding === 'identity' || coding === '') return null;
-  if (coding === 'gzip' || coding === 'x-gzip') return createGunzip();
-  if (coding === 'deflate') return createInflate();
-  return coding === 'br' ? createBrotliDecompress() : undefined;
-}
-
-const decodedHeaders = (headers: Pairs): Pairs =>
-  headers.filter(([name]) => name !== 'content-encoding' && name !== 'content-length');
 
 const questionOf = (inbound: Inbound, destination: Destination): EgressRequest => ({
   scheme: destination.scheme,

@@ -167,9 +167,10 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
       });
     }
     const intent = await this.#options.audit.intent(record);
-    if (inject === null) return { ...permitted, intent };
+    // A signature is made over the whole request, when it is about to go out.
+    if (inject === null || inject.place === 'signature') return { ...permitted, intent };
     try {
-      const secret = await this.#options.readSecret(inject.secret, intent.sequence);
+      const secret = await this.#options.readSecret(inject.secret, intent.sequence, rule.credential?.github);
       return { ...permitted, credential: secret.reveal(), intent };
     } catch (error) {
       await this.#options.audit.outcome(intent, 'error', 'the secret could not be read');

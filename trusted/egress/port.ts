@@ -1,4 +1,10 @@
-import type { Secret, SidecarPolicy } from '../../pure/contracts/index.ts';
+import type {
+  GitHubNarrowing,
+  Secret,
+  SidecarPolicy,
+  SignedRequest,
+  ToBeSigned,
+} from '../../pure/contracts/index.ts';
 
 /** The person's turn that a request belongs to, stamped on arrival; null: no turn is open. */
 export interface EgressStamp {
@@ -59,8 +65,10 @@ export interface EgressOptions<S extends EgressStamp = EgressStamp, I extends Eg
   readonly certificateFor: (host: string) => Promise<{ readonly keyPem: string; readonly chainPem: string }>;
   readonly stamp: () => S | null;
   readonly audit: EgressAudit<S, I>;
-  /** A secret's value for one call; not kept. */
-  readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
+  /** A secret's value, or the short-lived one made from it, for one call; not kept. */
+  readonly readSecret: (name: string, intentSequence: number, github?: GitHubNarrowing) => Promise<Secret>;
+  /** The signature of one request by a key that stays with the secret broker. */
+  readonly signRequest: (name: string, intentSequence: number, request: ToBeSigned) => Promise<SignedRequest>;
   /** All addresses of a name, as text. Called for a new connection only, and never for a name that no rule allows. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
   /**

@@ -7,7 +7,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { rootCertificates } from 'node:tls';
 import type { CompiledRule } from '../../pure/egress/index.ts';
-import { checkedLookup, type Resolve } from './addresses.ts';
+import { checkedLookup, type Resolve } from '../outbound/index.ts';
 import { pairsOf, type Pairs } from './headers.ts';
 import { carryBody, type Answer, type OutgoingRequest, type Sending, type Target } from './sending.ts';
 
@@ -94,7 +94,7 @@ export class Http1Upstreams {
       // Flat name, value, name, value: order and duplicates as the client sent them.
       headers: [...outgoing.headers, ...added].flat(),
       setHost: false,
-      lookup: checkedLookup(this.#resolve, rule),
+      lookup: checkedLookup(this.#resolve, rule.privateRanges),
     };
     return rule.plaintext ? httpRequest(options) : httpsRequest({ ...options, servername: target.host });
   }

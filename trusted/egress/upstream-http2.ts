@@ -8,7 +8,7 @@ import {
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { limits } from '../../pure/contracts/index.ts';
 import type { CompiledRule } from '../../pure/egress/index.ts';
-import { checkedLookup, type Resolve } from './addresses.ts';
+import { checkedLookup, type Resolve } from '../outbound/index.ts';
 import { listOf, type Pairs } from './headers.ts';
 import { authoritiesOf } from './upstream-http1.ts';
 import { carryBody, type Answer, type OutgoingRequest, type Sending, type Target } from './sending.ts';
@@ -104,7 +104,7 @@ export class Http2Upstreams {
         host: target.host,
         port: target.port,
         servername: target.host,
-        lookup: checkedLookup(this.#resolve, rule),
+        lookup: checkedLookup(this.#resolve, rule.privateRanges),
         ALPNProtocols: ['h2', 'http/1.1'],
         minVersion: 'TLSv1.2',
         ...authoritiesOf(rule),

@@ -1,6 +1,6 @@
 import type { ClientRequest } from 'node:http';
 import type { CompiledRule } from '../../pure/egress/index.ts';
-import type { Resolve } from './addresses.ts';
+import type { Resolve } from '../outbound/index.ts';
 import type { OutgoingRequest, Sending, Target } from './sending.ts';
 import { Http1Upstreams } from './upstream-http1.ts';
 import { Http2Upstreams } from './upstream-http2.ts';

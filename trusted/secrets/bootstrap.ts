@@ -31,5 +31,12 @@ export const brokerReport = z.discriminatedUnion('type', [
     code: z.string(),
     detail: z.string(),
   }),
+  /** A token endpoint was asked, by what a secret names; null: it gave a token. */
+  z.strictObject({
+    type: z.literal('asked'),
+    secret: z.string(),
+    host: z.string(),
+    failure: z.string().nullable(),
+  }),
 ]);
 export type BrokerReport = z.infer<typeof brokerReport>;

@@ -7,6 +7,7 @@ export interface BrokerProcessOptions {
   readonly entry: string;
   readonly bootstrap: BrokerBootstrap;
   readonly onRefused: (report: Extract<BrokerReport, { type: 'refused' }>) => void;
+  readonly onAsked: (report: Extract<BrokerReport, { type: 'asked' }>) => void;
   readonly onLine: (line: string) => void;
 }
 
@@ -53,6 +54,7 @@ export class BrokerProcess {
           }
           if (report.data.type === 'failed') fail(report.data.detail);
           if (report.data.type === 'refused') options.onRefused(report.data);
+          if (report.data.type === 'asked') options.onAsked(report.data);
         });
         void exited.then(() => fail('it ended at its start'));
         child.send(options.bootstrap, (error) => {

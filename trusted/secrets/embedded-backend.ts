@@ -3,17 +3,20 @@ import { readdir, rm } from 'node:fs/promises';
 import { compactDecrypt, CompactEncrypt } from 'jose';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { GloveboxError, Secret, secretName } from '../../pure/contracts/index.ts';
-import type { SecretBackend, SecretListing } from './backend.ts';
+import { GloveboxError, Secret, secretKinds, secretName } from '../../pure/contracts/index.ts';
+import type { SecretBackend, SecretListing, StoredSecret } from './backend.ts';
 import { privateFolder, readPrivate, writePrivate } from './private-files.ts';
 
 /**
  * One file for each value: its own key wrapped by a master key (A256GCMKW), the value under that key (A256GCM), both as JWE
- * by jose. The name is in both protected headers, so a file that was moved to another name opens as nothing (R32).
+ * by jose. The name is in both protected headers, so a file that was moved to another name opens as nothing (R32); so is the kind in
+ * the value's, since a key that is taken for a text would be handed out.
  */
 const stored = z.strictObject({
   version: z.literal(1),
   name: secretName,
+  /** For lists; what counts is in the value's own protected header. */
+  kind: z.enum(secretKinds).default('text'),
   updatedAt: z.string(),
   key: z.string().max(4096),
   value: z.string().max(262144),
@@ -52,11 +55,11 @@ export class EmbeddedBackend implements SecretBackend {
     return new EmbeddedBackend(folder, master, now);
   }
 
-  async put(name: string, value: Secret): Promise<SecretListing> {
+  async put(name: string, { kind, value }: StoredSecret): Promise<SecretListing> {
     const key = fresh();
-    const listing = { name: checked(name), updatedAt: new Date(this.#now()).toISOString() };
+    const listing = { name: checked(name), kind, updatedAt: new Date(this.#now()).toISOString() };
     const sealed = await new CompactEncrypt(new TextEncoder().encode(value.reveal()))
-      .setProtectedHeader({ alg: 'dir', enc, sub: name })
+      .setProtectedHeader({ alg: 'dir', enc, sub: name, kind })
       .encrypt(bytesOf(key));
     await this.#write({ version: 1, ...listing, key: await this.#wrap(name, key), value: sealed });
     return listing;
@@ -66,20 +69,21 @@ export class EmbeddedBackend implements SecretBackend {
     const found: SecretListing[] = [];
     for (const name of await this.#names()) {
       const record = await this.#read(name);
-      if (record !== undefined) found.push({ name, updatedAt: record.updatedAt });
+      if (record !== undefined) found.push({ name, kind: record.kind, updatedAt: record.updatedAt });
     }
     return found;
   }
 
-  async read(name: string): Promise<Secret | undefined> {
+  async read(name: string): Promise<StoredSecret | undefined> {
     const record = await this.#read(checked(name));
     if (record === undefined) return undefined;
     const opened = await compactDecrypt(record.value, await this.#unwrap(name, record.key), {
       keyManagementAlgorithms: ['dir'],
       contentEncryptionAlgorithms: [enc],
     });
-    if (opened.protectedHeader['sub'] !== name) throw damaged(name);
-    return new Secret(new TextDecoder().decode(opened.plaintext));
+    const { sub, kind = 'text' } = opened.protectedHeader;
+    if (sub !== name || kind !== record.kind) throw damaged(name);
+    return { kind: record.kind, value: new Secret(new TextDecoder().decode(opened.plaintext)) };
   }
 
   async remove(name: string): Promise<boolean> {

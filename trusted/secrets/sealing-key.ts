@@ -9,6 +9,7 @@ import {
 import { join } from 'node:path';
 import { z } from 'zod';
 import { GloveboxError, Secret, sealedContent, sealing } from '../../pure/contracts/index.ts';
+import type { StoredSecret } from './backend.ts';
 import { readPrivate, writePrivate } from './private-files.ts';
 
 const keyFile = z.looseObject({
@@ -44,12 +45,12 @@ export class SealingKey {
   }
 
   /** The value, if it was sealed for that name. What is wrong with it is not said: it may be somebody's probe. */
-  async open(sealed: string, name: string): Promise<Secret> {
+  async open(sealed: string, name: string): Promise<StoredSecret> {
     const refused = new GloveboxError('GB_INPUT_INVALID', {
       what: 'The sealed value',
       detail: 'it was not sealed to this key for this name',
     });
-    let content: z.infer<typeof sealedContent>;
+    let content: z.output<typeof sealedContent>;
     try {
       const { plaintext } = await compactDecrypt(sealed, this.#key, {
         keyManagementAlgorithms: [sealing.alg],
@@ -61,6 +62,6 @@ export class SealingKey {
       throw refused;
     }
     if (content.name !== name) throw refused;
-    return new Secret(content.value);
+    return { kind: content.kind, value: new Secret(content.value) };
   }
 }

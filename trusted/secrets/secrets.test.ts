@@ -21,7 +21,8 @@ import {
   type AuditRecord,
   type SessionId,
 } from '../../pure/contracts/index.ts';
-import { SecretBroker } from './broker.ts';
+import type { StoredSecret } from './backend.ts';
+import { SecretBroker, type SessionBindings } from './broker.ts';
 import { EmbeddedBackend } from './embedded-backend.ts';
 import type { StoredIntent } from './intent-check.ts';
 import { SealingKey } from './sealing-key.ts';
@@ -38,6 +39,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const text = (value: Secret): StoredSecret => ({ kind: 'text', value });
+
 const everyByte = (path: string): string =>
   readdirSync(path, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -51,11 +54,13 @@ const seal = async (key: SealingKey, content: unknown): Promise<string> =>
 
 describe('the embedded backend', () => {
   test('[R32] keeps a value encrypted, and gives it back after a restart', async () => {
-    await (await EmbeddedBackend.open(folder, () => now)).put('anthropic', new Secret(canary));
+    await (await EmbeddedBackend.open(folder, () => now)).put('anthropic', text(new Secret(canary)));
     expect(everyByte(folder)).not.toContain(canary);
     const again = await EmbeddedBackend.open(folder, () => now);
-    expect((await again.read('anthropic'))?.reveal()).toBe(canary);
-    expect(await again.list()).toEqual([{ name: 'anthropic', updatedAt: '2026-11-01T00:00:00.000Z' }]);
+    expect((await again.read('anthropic'))?.value.reveal()).toBe(canary);
+    expect(await again.list()).toEqual([
+      { name: 'anthropic', kind: 'text', updatedAt: '2026-11-01T00:00:00.000Z' },
+    ]);
     for (const file of ['master.json', 'values/anthropic.json']) {
       expect(statSync(join(folder, file)).mode & 0o777).toBe(0o600);
     }
@@ -63,38 +68,40 @@ describe('the embedded backend', () => {
 
   test('[R32] every value has a key of its own: one file moved to another name opens as nothing', async () => {
     const backend = await EmbeddedBackend.open(folder, () => now);
-    await backend.put('one', new Secret('first'));
-    await backend.put('two', new Secret('second'));
+    await backend.put('one', text(new Secret('first')));
+    await backend.put('two', text(new Secret('second')));
     const file = (name: string): string => join(folder, 'values', `${name}.json`);
     const one = readFileSync(file('one'), 'utf8').replace('"name":"one"', '"name":"two"');
     writeFileSync(file('two'), one);
     await expect(backend.read('two')).rejects.toMatchObject({ code: 'GB_SECRET_DAMAGED' });
     renameSync(file('two'), file('three'));
     await expect(backend.read('three')).rejects.toMatchObject({ code: 'GB_SECRET_DAMAGED' });
-    expect((await backend.read('one'))?.reveal()).toBe('first');
+    expect((await backend.read('one'))?.value.reveal()).toBe('first');
   });
 
   test('[R32] the master key rotates: every value opens with the new one, and with nothing else', async () => {
     const backend = await EmbeddedBackend.open(folder, () => now);
-    await backend.put('one', new Secret('first'));
-    await backend.put('two', new Secret('second'));
+    await backend.put('one', text(new Secret('first')));
+    await backend.put('two', text(new Secret('second')));
     const before = readFileSync(join(folder, 'master.json'), 'utf8');
     await backend.rotateMaster();
     const again = await EmbeddedBackend.open(folder, () => now);
-    expect((await again.read('one'))?.reveal()).toBe('first');
-    expect((await again.read('two'))?.reveal()).toBe('second');
+    expect((await again.read('one'))?.value.reveal()).toBe('first');
+    expect((await again.read('two'))?.value.reveal()).toBe('second');
     writeFileSync(join(folder, 'master.json'), before, { mode: 0o600 });
     await expect((await EmbeddedBackend.open(folder, () => now)).read('one')).rejects.toThrow();
   });
 
   test('refuses files that others may read, and names that are paths', async () => {
     const backend = await EmbeddedBackend.open(folder, () => now);
-    await backend.put('one', new Secret('first'));
+    await backend.put('one', text(new Secret('first')));
     chmodSync(join(folder, 'values/one.json'), 0o644);
     await expect(backend.read('one')).rejects.toMatchObject({ code: 'GB_STATE_REFUSED' });
     for (const name of ['../master', 'a/b', '', '.', 'A', 'one\0']) {
       await expect(backend.read(name)).rejects.toMatchObject({ code: 'GB_INPUT_INVALID' });
-      await expect(backend.put(name, new Secret('x'))).rejects.toMatchObject({ code: 'GB_INPUT_INVALID' });
+      await expect(backend.put(name, text(new Secret('x')))).rejects.toMatchObject({
+        code: 'GB_INPUT_INVALID',
+      });
     }
     chmodSync(folder, 0o755);
     await expect(EmbeddedBackend.open(folder, () => now)).rejects.toMatchObject({ code: 'GB_STATE_REFUSED' });
@@ -102,7 +109,7 @@ describe('the embedded backend', () => {
 
   test('removes, once', async () => {
     const backend = await EmbeddedBackend.open(folder, () => now);
-    await backend.put('one', new Secret('first'));
+    await backend.put('one', text(new Secret('first')));
     expect(await backend.remove('one')).toBe(true);
     expect(await backend.remove('one')).toBe(false);
     expect(await backend.read('one')).toBeUndefined();
@@ -113,7 +120,7 @@ describe('the sealing key', () => {
   test('opens what was sealed for that name, and says nothing of what is wrong with the rest', async () => {
     const key = await SealingKey.open(folder);
     const good = await seal(key, { name: 'anthropic', value: canary });
-    expect((await key.open(good, 'anthropic')).reveal()).toBe(canary);
+    expect((await key.open(good, 'anthropic')).value.reveal()).toBe(canary);
     const other = await generateKeyPair(sealing.alg, { crv: 'P-256' });
     const foreign = await new CompactEncrypt(new TextEncoder().encode('{}'))
       .setProtectedHeader(sealing)
@@ -137,7 +144,7 @@ describe('the sealing key', () => {
     const second = await SealingKey.open(folder);
     expect(second.publicJwk).toEqual(first.publicJwk);
     expect(Object.keys(first.publicJwk)).not.toContain('d');
-    expect((await second.open(await seal(first, { name: 'a', value: 'v' }), 'a')).reveal()).toBe('v');
+    expect((await second.open(await seal(first, { name: 'a', value: 'v' }), 'a')).value.reveal()).toBe('v');
   });
 });
 
@@ -169,16 +176,19 @@ describe('a read of a secret', () => {
 
   async function broker(
     intents: Readonly<Record<number, StoredIntent>>,
-    more: { bindings?: (session: SessionId) => Promise<readonly string[]>; at?: () => number } = {},
+    more: { bindings?: (session: SessionId) => Promise<SessionBindings>; at?: () => number } = {},
   ): Promise<SecretBroker> {
     const backend = await EmbeddedBackend.open(join(folder, 'store'), () => now);
-    await backend.put('anthropic', new Secret(canary));
-    await backend.put('other', new Secret('not this one'));
+    await backend.put('anthropic', text(new Secret(canary)));
+    await backend.put('other', text(new Secret('not this one')));
     return new SecretBroker({
       backend,
       sealingKey: await SealingKey.open(join(folder, 'store')),
       readStored: async (sequence) => intents[sequence],
-      bindings: more.bindings ?? (async (session) => (session === alice ? ['anthropic'] : [])),
+      bindings:
+        more.bindings ?? (async (session) => ({ secrets: session === alice ? ['anthropic'] : [], uses: [] })),
+      call: async () => await Promise.reject(new Error('no call in this test')),
+      onAsked: () => undefined,
       now: more.at ?? (() => now),
     });
   }

@@ -17,9 +17,11 @@ import {
   serveRoutes,
   type RouteServer,
 } from '../workload-http/index.ts';
+import { systemResolve } from '../outbound/index.ts';
 import type { BrokerBootstrap, BrokerReport } from './bootstrap.ts';
 import { SecretBroker } from './broker.ts';
 import { EmbeddedBackend } from './embedded-backend.ts';
+import { callOut } from './outgoing.ts';
 import { SealingKey } from './sealing-key.ts';
 
 /** Joins, opens its own folder and serves. Everything that it needs of others it asks for as `/secret-broker`. */
@@ -56,7 +58,9 @@ export async function serveBroker(
     backend,
     sealingKey: await SealingKey.open(join(bootstrap.folder)),
     readStored: async (sequence) => await readStored(bus, sequence),
-    bindings: async (session) => (await controlPlane.call('secretBindings', { params: { session } })).secrets,
+    bindings: async (session) => await controlPlane.call('secretBindings', { params: { session } }),
+    call: callOut(systemResolve),
+    onAsked: (asked) => report({ type: 'asked', ...asked }),
     now: Date.now,
   });
   return await serveRoutes(
@@ -73,23 +77,14 @@ export async function serveBroker(
         listSecrets: async () => [...(await broker.list())],
         putSecret: async ({ params, body }) => await broker.put(params.name, body.sealed),
         removeSecret: async ({ params }) => await broker.remove(params.name),
-        readSecret: async ({ caller, body }) => {
-          try {
-            return await broker.read(sessionOf(caller), body.secret, body.intentSeq);
-          } catch (error) {
-            if (error instanceof GloveboxError) {
-              const { code, why } = error;
-              report({
-                type: 'refused',
-                caller: caller.identity.id,
-                operation: 'readSecret',
-                code,
-                detail: why,
-              });
-            }
-            throw error;
-          }
-        },
+        readSecret: async ({ caller, body }) =>
+          await reported(caller, 'readSecret', report, () =>
+            broker.read(sessionOf(caller), body.secret, body.intentSeq, body.github),
+          ),
+        signRequest: async ({ caller, body }) =>
+          await reported(caller, 'signRequest', report, () =>
+            broker.sign(sessionOf(caller), body.secret, body.intentSeq, body.request),
+          ),
       },
       onRefused: (caller, operation, error) => {
         report({
@@ -107,6 +102,21 @@ export async function serveBroker(
     },
     bootstrap.port,
   );
+}
+
+async function reported<T>(
+  caller: WorkloadCaller,
+  operation: string,
+  report: (message: BrokerReport) => void,
+  answer: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await answer();
+  } catch (error) {
+    if (error instanceof GloveboxError)
+      report({ type: 'refused', caller: caller.identity.id, operation, code: error.code, detail: error.why });
+    throw error;
+  }
 }
 
 function sessionOf(caller: WorkloadCaller) {

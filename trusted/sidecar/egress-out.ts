@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import type { Duplex } from 'node:stream';
 import { asGrantId, type EgressFacts, type SidecarPolicy } from '../../pure/contracts/index.ts';
 import {
@@ -8,6 +7,7 @@ import {
   type EgressProxy,
   type EgressTraffic,
 } from '../egress/index.ts';
+import { systemResolve } from '../outbound/index.ts';
 import type { Grants } from './grants.ts';
 import { argumentsHash } from './operations/operations.ts';
 import type { OpenIntent, OperationFacts, OperationTrail } from './operation-trail.ts';
@@ -20,21 +20,22 @@ export interface EgressOutOptions {
   readonly grants: Grants;
   readonly trail: OperationTrail;
   readonly readSecret: EgressOptions['readSecret'];
+  readonly signRequest: EgressOptions['signRequest'];
   readonly certificateFor: (host: string) => Promise<HostCertificate>;
 }
 
 /** The session's way out: the egress proxy, with what it may ask of this session. */
 export function openEgress(options: EgressOutOptions): EgressProxy {
-  const { policy, turns, grants, trail, readSecret, certificateFor } = options;
+  const { policy, turns, grants, trail, readSecret, signRequest, certificateFor } = options;
   const emptyHash = argumentsHash({});
   return createEgress<Stamp, OpenIntent>({
     policy,
     certificateFor,
     readSecret,
+    signRequest,
     stamp: () => turns.stamp(),
     audit: auditOf(trail),
-    resolve: async (host) =>
-      (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address),
+    resolve: systemResolve,
     takeGrant: async (stamp, scope, cut) => {
       const id = await grants.take(stamp, scope, emptyHash);
       return id === null ? null : { id, over: grants.underWay(id, cut) };

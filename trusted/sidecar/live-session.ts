@@ -116,6 +116,7 @@ export class LiveSession {
       grants: this.#grants,
       trail,
       readSecret: warm.readSecret,
+      signRequest: warm.signRequest,
       certificateFor: (host) => warm.authority.issue(host, runtime.now()),
     });
     this.#stdio = new CommandStdio({

@@ -21,6 +21,7 @@ import {
   type TrustDomain,
 } from '../../pure/contracts/index.ts';
 import { BusConnection, isUndelivered, publishIntent } from '../bus/index.ts';
+import type { EgressOptions } from '../egress/index.ts';
 import { ConnectionRegistry, systemClock, type SvidSource } from '../identity/index.ts';
 import { LinkGateway } from '../link-gateway/index.ts';
 import { TokenVerifier } from '../tokens/index.ts';
@@ -59,7 +60,8 @@ export interface Warm {
   readonly consumeConsent: (token: string) => Promise<string>;
   readonly useGrant: (use: GrantUse) => Promise<boolean>;
   readonly reportPolicyStatus: (generation: number) => Promise<void>;
-  readonly readSecret: (name: string, intentSequence: number) => Promise<Secret>;
+  readonly readSecret: EgressOptions['readSecret'];
+  readonly signRequest: EgressOptions['signRequest'];
   /** Where the sandbox's link comes in, if over a network. */
   readonly gateway: LinkGateway | null;
   /** Ends the link's connections of these certificates. */
@@ -151,8 +153,16 @@ export async function warmUp(
     reportPolicyStatus: async (generation) => {
       await controlPlane.call('reportPolicyStatus', { params: { session }, body: { generation } });
     },
-    readSecret: async (secret, intentSeq) =>
-      new Secret((await broker.call('readSecret', { body: { secret, intentSeq } })).value),
+    readSecret: async (secret, intentSeq, github) =>
+      new Secret(
+        (
+          await broker.call('readSecret', {
+            body: { secret, intentSeq, ...(github === undefined ? {} : { github }) },
+          })
+        ).value,
+      ),
+    signRequest: async (secret, intentSeq, request) =>
+      await broker.call('signRequest', { body: { secret, intentSeq, request } }),
     heed(next) {
       handle = next;
       for (const message of early.splice(0)) next(message);

@@ -1,15 +1,26 @@
-import { GloveboxError, limits } from '../../../pure/contracts/index.ts';
+import { GloveboxError, limits, secretKinds, type SecretKind } from '../../../pure/contracts/index.ts';
 import { escapeUntrusted } from '../../../pure/render/index.ts';
 import { connect, withDaemon } from '../connect.ts';
+import type { SecretFlags } from '../secret-value.ts';
 import { ago, print, printJson, table } from '../output.ts';
 import { readHiddenLine } from '../terminal/hidden-line.ts';
 
 const namePattern = /^[a-z][a-z0-9-]{0,63}$/;
 
-export async function secret(what: string, name: string | undefined, json: boolean): Promise<number> {
+export async function secret(
+  what: string,
+  name: string | undefined,
+  options: Record<string, unknown>,
+): Promise<number> {
+  const json = options['json'] === true;
+  if (what !== 'set' && setFlags.some((flag) => options[flag] !== undefined))
+    throw new GloveboxError('GB_USAGE', {
+      detail: `secret ${what} takes none of the flags of secret set`,
+      hint: 'It is glovebox secret list, or glovebox secret rm NAME.',
+    });
   switch (what) {
     case 'set':
-      return set(checked(name), json);
+      return set(checked(name), kindOf(options['kind']), flagsOf(options), json);
     case 'list':
       return list(json);
     case 'rm':
@@ -31,19 +42,50 @@ function checked(name: string | undefined): string {
   });
 }
 
+const textFlags = [
+  'tokenEndpoint',
+  'clientId',
+  'clientAuth',
+  'scope',
+  'accessKeyId',
+  'appId',
+  'installationId',
+  'apiUrl',
+  'caFile',
+] as const;
+const setFlags = ['kind', 'privateRange', ...textFlags] as const;
+
+function kindOf(text: unknown): SecretKind {
+  const kind = secretKinds.find((one) => one === (text ?? 'text'));
+  if (kind !== undefined) return kind;
+  throw new GloveboxError('GB_USAGE', {
+    detail: `there is no secret of kind ${String(text).slice(0, 40)}`,
+    hint: `The kinds are ${secretKinds.join(', ')}.`,
+  });
+}
+
+const flagsOf = (options: Record<string, unknown>): SecretFlags => ({
+  ...Object.fromEntries(
+    textFlags.flatMap((name) => (typeof options[name] === 'string' ? [[name, options[name]]] : [])),
+  ),
+  privateRange: Array.isArray(options['privateRange']) ? (options['privateRange'] as string[]) : [],
+});
+
 /** The value goes from the keyboard or stdin into a seal for the secret broker; nothing else ever holds it in the clear. */
-async function set(name: string, json: boolean): Promise<number> {
-  const value = process.stdin.isTTY
-    ? await readHiddenLine(`The value of ${name} (not shown): `)
-    : await readStdin();
-  if (value === '') throw new GloveboxError('GB_INPUT_INVALID', { what: 'The value', detail: 'it is empty' });
+async function set(name: string, kind: SecretKind, flags: SecretFlags, json: boolean): Promise<number> {
+  const { secretValue } = await import('../secret-value.ts');
+  const value = await secretValue(kind, flags, {
+    terminal: process.stdin.isTTY,
+    ask: readHiddenLine,
+    all: readStdin,
+  });
   const connection = connect();
   const { client } = connection;
   const [{ jwk }, { seal }] = await Promise.all([
     withDaemon(connection, () => client.call('sealingKey', {})),
     import('../sealing.ts'),
   ]);
-  const sealed = await seal({ name, value }, jwk);
+  const sealed = await seal({ name, kind, value }, jwk);
   const stored = await client.call('putSecret', { params: { id: name }, body: { sealed } });
   if (json) printJson(stored);
   else print(`Stored ${stored.name}.`);
@@ -76,8 +118,8 @@ async function list(json: boolean): Promise<number> {
   else
     process.stdout.write(
       table(
-        ['NAME', 'CHANGED'],
-        found.map((one) => [one.name, ago(one.updatedAt, Date.now())]),
+        ['NAME', 'KIND', 'CHANGED'],
+        found.map((one) => [one.name, one.kind, ago(one.updatedAt, Date.now())]),
       ),
     );
   return 0;

@@ -169,7 +169,11 @@ describe('secret', () => {
     expect(result.stdout.toString()).toBe('Stored anthropic.\n');
     const { sealed } = fake.calls.at(-1)?.request.body as { sealed: string };
     const { plaintext } = await compactDecrypt(sealed, privateKey);
-    expect(JSON.parse(new TextDecoder().decode(plaintext))).toEqual({ name: 'anthropic', value: 'canary' });
+    expect(JSON.parse(new TextDecoder().decode(plaintext))).toEqual({
+      name: 'anthropic',
+      kind: 'text',
+      value: 'canary',
+    });
     expect((await glovebox('secret', 'set', 'anthropic', 'value')).code).toBe(64);
   });
   test('[R27] typed at a terminal it is not echoed', async () => {

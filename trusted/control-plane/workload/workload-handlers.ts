@@ -5,6 +5,7 @@ import {
   type WorkloadCaller,
   type workloadRoutes,
 } from '../../../pure/contracts/index.ts';
+import { credentialUses } from '../../../pure/compile/index.ts';
 import type { IdentityAuthority } from '../../identity/index.ts';
 import type { SessionRecord, SessionStore } from '../../store/index.ts';
 import type { WorkloadHandlers } from '../../workload-http/index.ts';
@@ -61,7 +62,8 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     useGrant: async ({ caller, body }) => await grants.use(await own(caller), body),
     secretBindings: async ({ params }) => {
       const record = await sessions.get(params.session as SessionRecord['id']);
-      return { secrets: record === undefined || record.state === 'ended' ? [] : [...record.secrets] };
+      if (record === undefined || record.state === 'ended') return { secrets: [], uses: [] };
+      return { secrets: [...record.secrets], uses: [...credentialUses(record.policy)] };
     },
   };
 }

@@ -1,19 +1,23 @@
+import { lookup } from 'node:dns/promises';
 import type { LookupFunction } from 'node:net';
-import { GloveboxError } from '../../pure/contracts/index.ts';
-import { addressAllowed, type CompiledRule } from '../../pure/egress/index.ts';
+import { addressAllowed } from '../../pure/egress/index.ts';
 
 /** All addresses of a name, as text. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
+
+/** As the host resolves names. */
+export const systemResolve: Resolve = async (host) =>
+  (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address);
 
 /**
  * Resolves once, checks every address, and hands out exactly what was checked: the socket connects to that, so a name whose
  * answer changes in between changes nothing (R18). One refused address refuses the name.
  */
-export function checkedLookup(resolve: Resolve, rule: CompiledRule): LookupFunction {
+export function checkedLookup(resolve: Resolve, privateRanges: readonly string[]): LookupFunction {
   return (host, options, callback) => {
     resolve(host).then(
       (addresses) => {
-        const refused = addresses.find((address) => !addressAllowed(address, rule.privateRanges));
+        const refused = addresses.find((address) => !addressAllowed(address, privateRanges));
         const checked = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
         const [first] = checked;
         if (refused !== undefined || first === undefined) {
@@ -42,8 +46,3 @@ export class AddressRefused extends Error {
     this.name = 'AddressRefused';
   }
 }
-
-export const upstreamError = (host: string, error: Error): GloveboxError => {
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
-  return new GloveboxError('GB_UPSTREAM_FAILED', { what: host, detail: code }, { cause: error });
-};

@@ -1,0 +1,1 @@
+export { AddressRefused, checkedLookup, systemResolve, type Resolve } from './addresses.ts';
