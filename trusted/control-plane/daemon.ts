@@ -30,6 +30,7 @@ import { sharedFolders } from './providers/shared-folders.ts';
 import { randomIds } from './random-ids.ts';
 import { onlyWhenFit, sandboxesOf } from './sandboxes.ts';
 import { SecretKeeper } from './secret-keeper.ts';
+import { secretRecords } from './secret-records.ts';
 import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
 import { revokedAtGateways } from './sessions/revoked-at-gateways.ts';
@@ -307,28 +308,7 @@ async function startSecrets(
     identity: ground.identity,
     workloadApi: { host: workloadApi.host, port: workloadApi.port },
     bus: { host: ground.bus.host, port: ground.bus.port },
-    onRefused: ({ caller, operation, code, detail }) => {
-      ground.audit
-        .record({
-          session: 'system',
-          operation: `secret-broker.${operation}`,
-          decision: 'deny',
-          rule: code,
-          detail: `${caller}: ${detail}`,
-        })
-        .catch((error: unknown) => ground.note('a refusal was not recorded', error));
-    },
-    onAsked: ({ secret, host, failure }) => {
-      ground.audit
-        .record({
-          session: 'system',
-          operation: 'secret-broker.token',
-          decision: 'allow',
-          rule: 'secret.set',
-          detail: `${secret}, ${host}: ${failure ?? 'a token was had'}`,
-        })
-        .catch((error: unknown) => ground.note('a token call was not recorded', error));
-    },
+    ...secretRecords(ground.audit, ground.note),
     log: ground.note,
   });
 }
