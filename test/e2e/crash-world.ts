@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import type { AuditRecord } from '../../pure/contracts/index.ts';
 import { exportLine } from '../../pure/verify/index.ts';
+import { startPostgres, type PostgresServer } from '../../trusted/store/testing.ts';
 import { Upstream } from './upstream.ts';
 import { descendants, opened, type Process } from './remains.ts';
 import { World } from './world.ts';
@@ -31,11 +32,13 @@ export interface Working {
 export class CrashWorld {
   readonly world = new World(['api.example']);
   readonly upstream: Upstream;
+  readonly #store: PostgresServer;
   readonly #notes: string;
   #runs = 0;
 
-  private constructor(upstream: Upstream) {
+  private constructor(upstream: Upstream, store: PostgresServer) {
     this.upstream = upstream;
+    this.#store = store;
     const { world } = this;
     this.#notes = join(world.home, '.local/share/glovebox/shared/notes');
     mkdirSync(this.#notes, { recursive: true, mode: 0o700 });
@@ -59,7 +62,10 @@ egress:
   }
 
   static async open(): Promise<CrashWorld> {
-    const crashes = new CrashWorld(await Upstream.start(['api.example']));
+    const store = await startPostgres();
+    const crashes = new CrashWorld(await Upstream.start(['api.example']), store);
+    const up = await crashes.world.glovebox(['up', '--store', (await store.database()).url]);
+    if (up.code !== 0) throw new Error(up.err);
     await crashes.world.waive();
     const { code, err } = await crashes.world.glovebox(['secret', 'set', 'key'], { input: 'not-a-real-key' });
     if (code !== 0) throw new Error(err);
@@ -121,8 +127,15 @@ egress:
   async part(victim: Victim, daemon: number): Promise<Process | undefined> {
     const all = descendants(daemon);
     if (victim === 'control-plane') return { pid: daemon, parent: 0, title: 'control plane' };
+    if (victim === 'store') return { pid: this.#store.pid, parent: 0, title: 'PostgreSQL' };
     if (victim === 'sidecar') return await this.#sidecar(all);
     return all.find(({ title }) => titles[victim].test(title));
+  }
+
+  /** Who keeps the store is not ours to start again: its own supervisor does. */
+  async storeAgain(): Promise<void> {
+    await this.#store.kill();
+    await this.#store.start();
   }
 
   async #sidecar(all: readonly Process[]): Promise<Process | undefined> {
@@ -134,6 +147,7 @@ egress:
   async close(): Promise<void> {
     await this.world.close();
     this.upstream.close();
+    await this.#store.close();
   }
 }
 
@@ -145,7 +159,7 @@ const titles = {
   // Its sandbox is the oldest that there is: it was there before the session's.
   provider: /runsc .*run |runsc-sandbox/,
 } as const;
-export type Victim = keyof typeof titles | 'sidecar' | 'control-plane';
+export type Victim = keyof typeof titles | 'sidecar' | 'control-plane' | 'store';
 export const victims: readonly Victim[] = [
   'nats-server',
   'signer',
@@ -154,4 +168,5 @@ export const victims: readonly Victim[] = [
   'provider',
   'sidecar',
   'control-plane',
+  'store',
 ];

@@ -22,6 +22,8 @@ export class ControlPlaneWorld {
   #child: ChildProcess | undefined;
   #log = '';
 
+  /** The file that says what several of them share. */
+  shared: string | undefined;
   readonly #entry: readonly string[];
 
   /** `certificateSeconds`: shorter than the product's, for what takes several certificate lifetimes. */
@@ -62,6 +64,7 @@ export class ControlPlaneWorld {
         ...this.#entry,
         ...['--state', this.state, '--runtime', this.runtime, '--config', join(this.folder, 'config')],
         ...['--tools', join(root, 'dist/tools.json')],
+        ...(this.shared === undefined ? [] : ['--shared', this.shared]),
       ],
       { stdio: ['ignore', 'pipe', 'pipe'], env: { HOME: this.folder, PATH: '/usr/bin:/bin' } },
     );

@@ -1,7 +1,8 @@
 import { limits, type SpiffeId } from '../../pure/contracts/index.ts';
 import type { BusClient, BusDecision } from './authorizer.ts';
 
-type Entry = Extract<BusDecision, { allowed: true }>;
+/** One that was let in. */
+export type Entry = Extract<BusDecision, { allowed: true }>;
 
 /** Which connection was let in for whom, oldest first. An entry outlives its certificate, hence its connection, by nothing of use. */
 export class Admitted {
@@ -24,6 +25,10 @@ export class Admitted {
     const tooMany = own.slice(0, Math.max(0, own.length - limits.busConnectionsOfOne.value));
     for (const { client } of tooMany) this.#entries.delete(keyOf(client));
     return tooMany.map(({ client }) => client);
+  }
+
+  all(): readonly Entry[] {
+    return [...this.#entries.values()];
   }
 
   of(identity: SpiffeId): readonly BusClient[] {

@@ -2,11 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { limits, type SpiffeId, type TrustDomain } from '../../pure/contracts/index.ts';
 import { Admitted } from './admitted.ts';
+import { readEntry, writeEntry } from './admitted-words.ts';
 import type { BusAnswer, BusAuthorizer, BusClient } from './authorizer.ts';
 import { dial, type BusAddresses } from './dial.ts';
 import { persist } from './persist.ts';
 import { endConnections } from './kick.ts';
-import { calloutQueue, calloutSubject } from './server-config.ts';
+import { admittedSubjects, calloutQueue, calloutSubject } from './server-config.ts';
 import type { Svid } from './server.ts';
 
 export interface CalloutOptions {
@@ -112,8 +113,26 @@ export class AuthCallout {
         return undefined;
       },
     });
+    this.#hearOthers(nc);
     await nc.flush();
     return { nc, subscription, answering };
+  }
+
+  /** Another one may end before what it let in: then it is ended from here (R4). */
+  #hearOthers(nc: NatsConnection): void {
+    nc.subscribe(admittedSubjects.one, {
+      callback: (error, message) => {
+        const entry = error === null ? readEntry(message.data) : undefined;
+        if (entry !== undefined) this.#admitted.add(entry);
+      },
+    });
+    nc.subscribe(admittedSubjects.all, {
+      callback: (error) => {
+        if (error !== null) return;
+        for (const entry of this.#admitted.all()) nc.publish(admittedSubjects.one, writeEntry(entry));
+      },
+    });
+    nc.publish(admittedSubjects.all);
   }
 
   async #answer(message: Msg): Promise<void> {
@@ -127,6 +146,8 @@ export class AuthCallout {
         ({ sealed, decision } = await this.#decide(message));
       }
       const tooMany = decision.allowed ? this.#admitted.add(decision) : [];
+      // Before the answer: it is known to the others when the connection is there.
+      if (decision.allowed) this.#desk?.nc.publish(admittedSubjects.one, writeEntry(decision));
       if (sealed !== undefined) message.respond(sealed);
       if (!decision.allowed) return onRefused?.(decision.reason);
       await this.#endOldest(decision.certificate.identity.id, tooMany);

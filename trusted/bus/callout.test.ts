@@ -1,6 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { defaultTrustDomain, eventsSubject, limits, type SessionId } from '../../pure/contracts/index.ts';
+import {
+  defaultTrustDomain,
+  eventsSubject,
+  limits,
+  type SessionId,
+  type SpiffeId,
+} from '../../pure/contracts/index.ts';
 import {
   authorizerPublicKeys,
   createAuthorizer,
@@ -15,7 +21,7 @@ import {
   type BusAuthorizer,
   type BusConnection,
 } from './index.ts';
-import { disconnected, newSessionId, startTestBus, type TestBus } from './testing.ts';
+import { disconnected, identityFor, newSessionId, startTestBus, type TestBus } from './testing.ts';
 
 const keys = createAuthorizerKeys();
 const revoked = new Set<string>();
@@ -238,4 +244,33 @@ it('a callout needs the certificate of the callout', async () => {
   // Its subscription was refused: questions go on to whom they belong.
   await sidecar();
   await impostor.close();
+});
+
+describe('two that answer the callout', () => {
+  it('[R4] whom one let in the other ends, before it came and after the first is gone', async () => {
+    const authorizer = by(keys);
+    const both = await startTestBus({ decides: { keys: authorizerPublicKeys(keys), authorizer } });
+    const [early, late] = [newSessionId(), newSessionId()];
+    const of = (session: SessionId): SpiffeId => identityFor({ kind: 'sidecar', session }).id;
+    const before = await both.connect({ kind: 'sidecar', session: early });
+    const system = await both.ca.issue(busOperators.system);
+    const second = await AuthCallout.serve({
+      address: both.server,
+      svid: await both.ca.issue(busOperators.callout),
+      system: () => system,
+      trustDomain: defaultTrustDomain,
+      authorizer,
+    });
+    const ended = disconnected(before);
+    await expect.poll(async () => await second.kick(of(early)), { timeout: 10_000 }).toBe(1);
+    await ended;
+    const after = await both.connect({ kind: 'sidecar', session: late });
+    await both.callout.close();
+    const gone = disconnected(after);
+    // It hears of it over a connection of its own, so perhaps a moment later.
+    await expect.poll(async () => await second.kick(of(late)), { timeout: 10_000 }).toBe(1);
+    await gone;
+    await second.close();
+    await both.close();
+  });
 });

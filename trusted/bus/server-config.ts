@@ -3,6 +3,8 @@ import type { BusPublicKeys } from './authorizer.ts';
 
 export const accounts = { work: 'GB', callout: 'AUTH', system: 'SYS' } as const;
 export const calloutSubject = '$SYS.REQ.USER.AUTH';
+/** Between those who answer the callout, whose account nobody else is in: whom one let in another can end. */
+export const admittedSubjects = { one: 'admitted.one', all: 'admitted.all' } as const;
 export const calloutQueue = 'callout';
 
 /**
@@ -87,8 +89,10 @@ export function serverConfig(input: ServerConfigInput): string {
               user: callout,
               permissions: {
                 // Not allow_responses: a reload forgets whom it may still answer.
-                publish: { allow: ['$SYS._INBOX.>'] },
-                subscribe: { allow: [`${calloutSubject} ${calloutQueue}`] },
+                publish: { allow: ['$SYS._INBOX.>', admittedSubjects.one, admittedSubjects.all] },
+                subscribe: {
+                  allow: [`${calloutSubject} ${calloutQueue}`, admittedSubjects.one, admittedSubjects.all],
+                },
               },
             },
           ],

@@ -15,7 +15,20 @@ export interface DaemonPlaces {
   readonly tools: Tools;
   /** Read again for what is built later than the rest. */
   readonly toolsFile: string;
+  /** Undefined: this control plane is alone, and has a bus and keys of its own. */
+  readonly shared: SharedParts | undefined;
 }
+
+const sharedFile = z.strictObject({
+  /** Which of the replicas this is; no two that run have the same name. */
+  replica: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/),
+  /** The keys folder of the installation. */
+  keys: z.string().refine(isAbsolute),
+  /** The bus, which runs by itself. */
+  bus: z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65_535) }),
+});
+/** What the replicas of one installation have in common, beside the store. */
+export type SharedParts = z.infer<typeof sharedFile>;
 
 const toolsFile = z.object({
   runsc: z.string().refine(isAbsolute),
@@ -25,9 +38,9 @@ const toolsFile = z.object({
 });
 export type Tools = z.infer<typeof toolsFile>;
 
-/** `--state DIR --runtime DIR --config DIR --tools FILE [--data DIR] [--cache DIR]`; nothing comes from the environment. */
+/** `--state DIR --runtime DIR --config DIR --tools FILE [--data DIR] [--cache DIR] [--shared FILE]`; nothing comes from the environment. */
 export async function readArguments(argv: readonly string[]): Promise<DaemonPlaces> {
-  let values: Partial<Record<'state' | 'runtime' | 'config' | 'data' | 'cache' | 'tools', string>>;
+  let values: Partial<Record<'state' | 'runtime' | 'config' | 'data' | 'cache' | 'tools' | 'shared', string>>;
   try {
     ({ values } = parseArgs({
       args: [...argv],
@@ -39,6 +52,7 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
         data: { type: 'string' },
         cache: { type: 'string' },
         tools: { type: 'string' },
+        shared: { type: 'string' },
       },
     }));
   } catch (error) {
@@ -56,7 +70,8 @@ export async function readArguments(argv: readonly string[]): Promise<DaemonPlac
   ) {
     throw invalid('--state, --runtime, --config and --tools are needed, each an absolute path');
   }
-  return { state, runtime, config, data, cache, tools: await readTools(tools), toolsFile: tools };
+  const shared = values.shared === undefined ? undefined : await readShared(values.shared);
+  return { state, runtime, config, data, cache, tools: await readTools(tools), toolsFile: tools, shared };
 }
 
 export async function readTools(file: string): Promise<Tools> {
@@ -65,6 +80,16 @@ export async function readTools(file: string): Promise<Tools> {
   } catch (error) {
     throw invalid(
       `${file} does not say where runsc and nats-server are (${error instanceof Error ? error.name : 'unknown'})`,
+    );
+  }
+}
+
+async function readShared(file: string): Promise<SharedParts> {
+  try {
+    return sharedFile.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (error) {
+    throw invalid(
+      `${file} does not say what the replicas share (${error instanceof Error ? error.name : 'unknown'})`,
     );
   }
 }

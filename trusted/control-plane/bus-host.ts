@@ -5,6 +5,7 @@ import {
   AuthCallout,
   BusConnection,
   busOperators,
+  type BusAddress,
   isUndelivered,
   NatsServer,
   renewServer,
@@ -26,6 +27,8 @@ export interface BusHostOptions {
   /** The signer's: whom the bus lets in is decided and signed there (R5). */
   readonly keys: BusPublicKeys;
   readonly authorizer: BusAuthorizer;
+  /** A bus that runs by itself, for several replicas: none is started here. */
+  readonly shared?: BusAddress | undefined;
   /** The server was started again, and serves. */
   readonly onRestart: () => void;
   readonly log: (message: string, error?: unknown) => void;
@@ -36,20 +39,23 @@ const expected = /using "TLS Handshake First" option|found in connect proto, but
 
 /** The bus on one machine: the server, whom it lets in, and the control plane's own connection to it. */
 export class BusHost {
-  readonly host = '127.0.0.1';
+  readonly host: string;
   readonly port: number;
-  readonly #server: Supervised<NatsServer>;
+  /** Undefined: it is not ours. */
+  readonly #server: Supervised<NatsServer> | undefined;
   readonly #callout: AuthCallout;
   readonly #connection: BusConnection;
   readonly #sources: readonly SvidSource[];
 
   private constructor(
-    server: Supervised<NatsServer>,
+    address: BusAddress,
+    server: Supervised<NatsServer> | undefined,
     callout: AuthCallout,
     connection: BusConnection,
     sources: readonly SvidSource[],
   ) {
-    this.port = server.current.port;
+    this.host = address.host;
+    this.port = address.port;
     this.#server = server;
     this.#callout = callout;
     this.#connection = connection;
@@ -57,48 +63,16 @@ export class BusHost {
   }
 
   static async start(options: BusHostOptions): Promise<BusHost> {
-    const { trustDomain, keys, authorizer, controlPlane, log } = options;
+    const { trustDomain, authorizer, controlPlane, log } = options;
     const [source, operator, system] = await Promise.all([
       ownSource(options, { kind: 'bus', server: 'local' }),
       ownSource(options, busOperators.callout),
       ownSource(options, busOperators.system),
     ]);
-    let port: number | undefined;
     let heal: () => Promise<void> = async () => undefined;
-    const server = await Supervised.start<NatsServer>({
-      name: 'nats-server',
-      start: async () => {
-        const started = await NatsServer.start({
-          binary: options.natsServer,
-          folder: options.folder,
-          name: 'local',
-          trustDomain,
-          keys,
-          svid: source.current(),
-          confine: (program, folder) =>
-            jailedCommand({
-              program,
-              readOnly: [dirname(options.natsServer)],
-              writable: [folder],
-              uid: null,
-              mountPoint: options.jail,
-              ownPids: false,
-            }),
-          onLog: (line) => {
-            if (/\[(WRN|ERR|FTL)\]/.test(line) && !expected.test(line))
-              log(`nats-server: ${line.slice(0, 500)}`);
-          },
-          // The same after a restart: everybody was told, and nobody has to be told anew.
-          ...(port === undefined ? {} : { port }),
-        });
-        port = started.port;
-        return started;
-      },
-      exited: async (part) => await part.exited,
-      onRestart: async () => await heal(),
-      log,
-    });
-    const address = { host: '127.0.0.1', port: server.current.port };
+    const server =
+      options.shared === undefined ? await ownServer(options, source, async () => await heal()) : undefined;
+    const address = options.shared ?? { host: '127.0.0.1', port: server?.current.port ?? 0 };
     const svid = controlPlane.current();
     const callout = await AuthCallout.serve({
       address,
@@ -130,22 +104,22 @@ export class BusHost {
     const renewConnection = inTurn('the connection to the bus', async () => {
       await connection.rotate(controlPlane.current());
     });
-    source.onRotate(
+    const renewOwn = (own: Supervised<NatsServer>): (() => void) =>
       inTurn('the certificate of the bus', async () => {
         await renewServer(
-          () => server.current,
+          () => own.current,
           callout,
           () => source.current(),
         );
-      }),
-    );
+      });
+    if (server !== undefined) source.onRotate(renewOwn(server));
     operator.onRotate(inTurn('the auth callout', async () => await callout.rotate(operator.current())));
     controlPlane.onRotate(renewConnection);
     connection.onLost((error) => {
       log('the connection to the bus was lost', error);
       renewConnection();
     });
-    return new BusHost(server, callout, connection, [source, operator, system]);
+    return new BusHost(address, server, callout, connection, [source, operator, system]);
   }
 
   get connection(): BusConnection {
@@ -153,7 +127,7 @@ export class BusHost {
   }
 
   get pid(): number | undefined {
-    return this.#server.current.pid;
+    return this.#server?.current.pid;
   }
 
   /** Ends every connection of an identity that was revoked (R4). */
@@ -170,8 +144,50 @@ export class BusHost {
     for (const source of this.#sources) source.close();
     await this.#connection.close();
     await this.#callout.close();
-    await this.#server.stop(async (server) => await server.stop());
+    await this.#server?.stop(async (server) => await server.stop());
   }
+}
+
+/** Started again where it dies, on the same port: everybody was told of it, and nobody has to be told anew. */
+async function ownServer(
+  options: BusHostOptions,
+  source: SvidSource,
+  onRestart: () => Promise<void>,
+): Promise<Supervised<NatsServer>> {
+  const { trustDomain, keys, log } = options;
+  let port: number | undefined;
+  return await Supervised.start<NatsServer>({
+    name: 'nats-server',
+    start: async () => {
+      const started = await NatsServer.start({
+        binary: options.natsServer,
+        folder: options.folder,
+        name: 'local',
+        trustDomain,
+        keys,
+        svid: source.current(),
+        confine: (program, folder) =>
+          jailedCommand({
+            program,
+            readOnly: [dirname(options.natsServer)],
+            writable: [folder],
+            uid: null,
+            mountPoint: options.jail,
+            ownPids: false,
+          }),
+        onLog: (line) => {
+          if (/\[(WRN|ERR|FTL)\]/.test(line) && !expected.test(line))
+            log(`nats-server: ${line.slice(0, 500)}`);
+        },
+        ...(port === undefined ? {} : { port }),
+      });
+      port = started.port;
+      return started;
+    },
+    exited: async (part) => await part.exited,
+    onRestart,
+    log,
+  });
 }
 
 async function ownSource(options: BusHostOptions, workload: Workload): Promise<SvidSource> {

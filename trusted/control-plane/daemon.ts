@@ -35,6 +35,7 @@ import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
 import { revokedAtGateways } from './sessions/revoked-at-gateways.ts';
 import { Presets } from './sessions/presets.ts';
+import { recoverOthersNowAndThen } from './sessions/session-recovery.ts';
 import { SessionService } from './sessions/session-service.ts';
 import type { Launch } from './sidecars/launch.ts';
 import { sidecarPool } from './sidecar-pool-of.ts';
@@ -98,7 +99,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const [presets, gvisor, ground] = await Promise.all([
     Presets.read(programs.presets),
     createGvisorDriver(probe.settings),
-    layGround({ ...options, state: places.state, socket, natsServer: places.tools.natsServer }, undo),
+    layGround({ ...options, ...places, socket, natsServer: places.tools.natsServer }, undo),
   ]);
   const { note, audit, store, folder } = ground;
   const host = new HostFitness(probe, store.waivers, audit, clock);
@@ -151,7 +152,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   const sessions: SessionService = new SessionService({
     store,
     narrow: async (session, leavesToPerson) => await consents.narrow(session, leavesToPerson),
-    replica: folder.installation,
+    replica: ground.replica,
     pool,
     sandboxes: sandboxesOf(driver, folder.sessions, note),
     control,
@@ -177,6 +178,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
   await consents.expireOverdue();
   const recovered = await sessions.recover();
   if (recovered > 0) note(`${recovered} sessions of a predecessor were ended; their changes are kept`);
+  if (places.shared !== undefined) undo.push(recoverOthersNowAndThen(sessions, note));
   pool.fill();
   await startProviders(options, ground, driver, workloadApi, sessions, host, undo);
   // A probe takes a while: it is under way before the first run asks for it.

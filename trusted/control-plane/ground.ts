@@ -21,6 +21,7 @@ import {
 } from '../store/index.ts';
 import { RequestRate, serveRoutes, type RouteServer, type WorkloadHandlers } from '../workload-http/index.ts';
 import { auditTrail, intentSettler, type SettleIntents } from './audit-trail.ts';
+import type { SharedParts } from './arguments.ts';
 import { BusHost } from './bus-host.ts';
 import { CaRotation } from './ca-rotation.ts';
 import { errorFacts, type Log } from './log.ts';
@@ -36,6 +37,8 @@ export const clock: Clock = { now: () => Date.now() };
 /** What everything else stands on: the state folder, identities, the bus and the audit trail. */
 export interface Ground {
   readonly folder: StateFolder;
+  /** Whose sessions are its own. */
+  readonly replica: string;
   readonly store: Store;
   readonly signer: SupervisedSigner;
   readonly authority: IdentityAuthority;
@@ -66,12 +69,14 @@ export async function layGround(
     readonly programs: Programs;
     readonly natsServer: string;
     readonly log: Log;
+    /** With other replicas of the control plane. */
+    readonly shared?: SharedParts | undefined;
     /** For tests of renewal: shorter than the product's. */
     readonly certificateSeconds?: number;
   },
   undo: (() => unknown)[],
 ): Promise<Ground> {
-  const { programs, log } = options;
+  const { programs, log, shared } = options;
   const note = (message: string, error?: unknown): void => {
     if (error === undefined) log.info(message);
     else log.error({ error: errorFacts(error) }, message);
@@ -81,10 +86,11 @@ export async function layGround(
   undo.push(() => lock.release());
   const [store, signer] = await Promise.all([
     openStore(folder),
-    startSigner({ entry: programs.signer, keysFolder: folder.keys, trustDomain, log: note }),
+    startSigner({ entry: programs.signer, keysFolder: shared?.keys ?? folder.keys, trustDomain, log: note }),
   ]);
   undo.push(async () => await store.close());
-  await holdReplica(store, folder);
+  const replica = shared?.replica ?? folder.installation;
+  await holdReplica(store, replica, folder.root);
   undo.push(async () => await signer.stop());
   const { certificateSeconds: ttlSeconds } = options;
   const authority = new IdentityAuthority({
@@ -96,7 +102,7 @@ export async function layGround(
   const revoked = await authority.revokedSerials();
   const connections = new ConnectionRegistry(systemClock, revoked);
   signer.revoked(revoked);
-  const id = spiffeId(trustDomain, { kind: 'control-plane', replica: 'local' });
+  const id = spiffeId(trustDomain, { kind: 'control-plane', replica: shared?.replica ?? 'local' });
   const own = async (csr: string) => await authority.issueOwn(id, csr);
   const identity = await SvidSource.start({ issue: own, renew: own, expectedId: id });
   undo.push(() => identity.close());
@@ -108,6 +114,7 @@ export async function layGround(
     natsServer: options.natsServer,
     folder: folder.nats,
     jail: join(options.state, 'jail'),
+    shared: shared?.bus,
     trustDomain,
     authority,
     controlPlane: identity,
@@ -157,6 +164,7 @@ export async function layGround(
   const rate = new RequestRate('workloadRate', limits.workloadRate.value, () => clock.now());
   return Object.assign(ground, {
     folder,
+    replica,
     store,
     signer,
     authority,
@@ -206,8 +214,8 @@ export async function layGround(
  * While it is held no other replica ends this one's sessions. On one machine nobody else is there, and who lost it with the
  * connection takes it again.
  */
-async function holdReplica(store: Store, folder: StateFolder): Promise<void> {
-  const name = replicaLease(folder.installation);
+async function holdReplica(store: Store, replica: string, path: string): Promise<void> {
+  const name = replicaLease(replica);
   // The server may not have noticed yet that a predecessor is gone.
   const deadline = performance.now() + limits.storeConnect.value;
   let lease = await store.replicas.tryTake(name);
@@ -215,8 +223,7 @@ async function holdReplica(store: Store, folder: StateFolder): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
     lease = await store.replicas.tryTake(name);
   }
-  if (lease === undefined)
-    throw new GloveboxError('GB_ALREADY_RUNNING', { pid: 'unknown', path: folder.root });
+  if (lease === undefined) throw new GloveboxError('GB_ALREADY_RUNNING', { pid: 'unknown', path });
   const again = (): void => {
     const timer = setTimeout(() => {
       store.replicas

@@ -31,6 +31,8 @@ export interface PostgresServer {
   ): Promise<readonly Record<string, unknown>[]>;
   /** As a crash of the machine's would: no checkpoint, then up again on the same files. */
   crash(): Promise<void>;
+  /** SIGKILL: its children see it and end by themselves. */
+  kill(): Promise<void>;
   start(): Promise<void>;
   close(): Promise<void>;
 }
@@ -127,7 +129,19 @@ export async function startPostgres(
     query: async (setting, text, values) => await query(new URL(setting.url).pathname.slice(1), text, values),
     // SIGQUIT: "immediate", all its children end at once and nothing is written any more.
     crash: async () => await stop('SIGQUIT'),
-    start,
+    kill: async () => await stop('SIGKILL'),
+    start: async () => {
+      for (;;) {
+        const outcome = await start().then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (outcome === undefined) return;
+        // Children of one that was killed hold its memory until they have noticed.
+        if (!/pre-existing shared memory|is another postmaster/.test(String(outcome))) throw outcome;
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    },
     close: async () => {
       await stop('SIGQUIT');
       rmSync(folder, { recursive: true, force: true });

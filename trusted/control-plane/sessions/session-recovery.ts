@@ -26,6 +26,15 @@ export class SessionRecovery {
     return recovered;
   }
 
+  /** While this one runs: what other replicas left that live no more. */
+  async recoverOthers(): Promise<number> {
+    const { store, replica } = this.#options;
+    let recovered = 0;
+    for (const owner of await store.sessions.openReplicas())
+      if (owner !== replica && owner !== '') recovered += await this.#endAbandoned(owner);
+    return recovered;
+  }
+
   /** Of another replica: only if it lives no more, which who holds its lease can be sure of. */
   async #endAbandoned(owner: string): Promise<number> {
     const lease = await this.#options.store.replicas.tryTake(replicaLease(owner));
@@ -43,11 +52,14 @@ export class SessionRecovery {
     const left = await store.sessions.list({ ended: false, limit: limits.listLength.value, replica: owner });
     for (const record of left) {
       const at = new Date(clock.now()).toISOString();
-      const kept = await changes.hasChanges(record).catch((error: unknown) => {
-        onError(error, 'looking for changes');
-        // Not known is not the same as none.
-        return true;
-      });
+      // Another's layer lies with it, not here; not known is not the same as none.
+      const foreign = owner !== this.#options.replica && owner !== '';
+      const kept =
+        foreign ||
+        (await changes.hasChanges(record).catch((error: unknown) => {
+          onError(error, 'looking for changes');
+          return true;
+        }));
       await store.turns.endOf(record.id, at);
       await store.sessions.note(record.id, { turnId: null, changes: kept ? 'kept' : 'none' });
       await this.#options.release(record.id);
@@ -84,4 +96,27 @@ export class SessionRecovery {
       await store.sessions.note(record.id, { settled: true });
     }
   }
+}
+
+/** A replica that is killed says nothing: the others look whether its lease is free. Returns how to stop. */
+export function recoverOthersNowAndThen(
+  sessions: { recoverOthers(): Promise<number> },
+  note: (message: string, error?: unknown) => void,
+): () => void {
+  let under = false;
+  const look = async (): Promise<void> => {
+    if (under) return;
+    under = true;
+    try {
+      const recovered = await sessions.recoverOthers();
+      if (recovered > 0) note(`${recovered} sessions of another replica were ended`);
+    } catch (error) {
+      note('other replicas could not be looked after', error);
+    } finally {
+      under = false;
+    }
+  };
+  const timer = setInterval(() => void look(), limits.storeLeaseRetry.value);
+  timer.unref();
+  return () => clearInterval(timer);
 }

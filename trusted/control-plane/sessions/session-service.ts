@@ -331,6 +331,11 @@ export class SessionService {
     return await new SessionRecovery(this.#options).recover();
   }
 
+  /** What replicas left that live no more. */
+  async recoverOthers(): Promise<number> {
+    return await new SessionRecovery(this.#options).recoverOthers();
+  }
+
   /** Ends all of them, in order, and takes no more. */
   async close(): Promise<void> {
     this.#closing = true;
