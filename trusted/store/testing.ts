@@ -132,13 +132,12 @@ export async function startPostgres(
     kill: async () => await stop('SIGKILL'),
     start: async () => {
       for (;;) {
-        const outcome = await start().then(
-          () => undefined,
-          (error: unknown) => error,
-        );
-        if (outcome === undefined) return;
-        // Children of one that was killed hold its memory until they have noticed.
-        if (!/pre-existing shared memory|is another postmaster/.test(String(outcome))) throw outcome;
+        try {
+          return await start();
+        } catch (error) {
+          // Children of one that was killed hold its memory until they have noticed.
+          if (!/pre-existing shared memory|is another postmaster/.test(String(error))) throw error;
+        }
         await new Promise((resolve) => setTimeout(resolve, 25));
       }
     },
