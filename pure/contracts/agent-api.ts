@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { permissionRequest } from './consent.ts';
 import { defineRoutes } from './route.ts';
 
+/** Names the turn that a call is to be of (R36): it is that turn's or nobody's, and has no grant once the turn is over. */
+export const turnHeader = 'glovebox-turn';
+
 /** What an agent sees at http://127.0.0.1:9090 in its sandbox; the caller is the link. `/mcp` is the MCP endpoint beside it. */
 const agent = { callers: ['agent'], owner: 'caller-session' } as const;
 export const agentRoutes = defineRoutes({
@@ -14,6 +17,8 @@ export const agentRoutes = defineRoutes({
       name: z.string(),
       user: z.string().nullable(),
       turnId: z.string().nullable(),
+      /** For the header `glovebox-turn` of calls that are to be of this turn and no later one. */
+      turnToken: z.string().nullable(),
       expiresAt: z.string(),
     }),
   },

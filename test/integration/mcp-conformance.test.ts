@@ -155,10 +155,9 @@ describe('the same endpoint over tools that the suite asks for', () => {
   it.each(['tools-call-simple-text', 'tools-call-error', 'json-schema-2020-12'])(
     'passes %s',
     async (scenario) => {
-      const server = createServer((request, response) => void endpoint(request, response)).listen(
-        0,
-        '127.0.0.1',
-      );
+      const server = createServer(
+        (request, response) => void endpoint(request, response, { by: 'nothing' }),
+      ).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
       const output = join(folder, scenario);

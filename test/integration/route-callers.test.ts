@@ -37,6 +37,8 @@ import {
 } from '../../trusted/identity/index.ts';
 import type { AgentApi } from '../../trusted/sidecar/agent/agent-api.ts';
 import { AgentServer } from '../../trusted/sidecar/agent/agent-server.ts';
+import { NamedTurns } from '../../trusted/sidecar/agent/named.ts';
+import { Turns } from '../../trusted/sidecar/turns.ts';
 import { linkCaller } from '../../trusted/sidecar/agent/caller.ts';
 import { startTestSigner, type TestSigner } from '../../trusted/signer/testing.ts';
 import type { SessionRecord } from '../../trusted/store/index.ts';
@@ -251,6 +253,7 @@ async function serveAgent(): Promise<string> {
   const agent = new AgentServer({
     caller: linkCaller(own),
     api: { handlers: handlersOf(agentRoutes) } as unknown as AgentApi,
+    named: new NamedTurns(new Turns({ now: Date.now, newToken: newId }), newId),
     mcp: () => Promise.reject(new Error('not in this test')),
     onError: (error) => console.error(error),
   });

@@ -58,10 +58,18 @@ export class TestSidecar {
       for (const changed of this.#changed) changed();
     });
     this.exited = new Promise((resolve) => this.child.once('exit', (code) => resolve(code)));
+    this.child.on('message', (report: SidecarReport) => {
+      if (report.type === 'input') this.onInput(this.attached.get(report.attachId) ?? 'nobody');
+    });
     void this.exited.then(() => {
       for (const changed of this.#changed) changed();
     });
   }
+
+  /** Who each attachment is. */
+  readonly attached = new Map<string, string>();
+  /** Somebody types whose turn it is not. */
+  onInput: (user: string) => void = () => undefined;
 
   static async start(world: SidecarWorld): Promise<TestSidecar> {
     const sidecar = new TestSidecar(world);
@@ -196,8 +204,10 @@ export class TestSidecar {
 
   async attach(foreground = true, user: string = alice, input = true): Promise<TestClient> {
     const path = join(this.world.folder, `${newId()}.sock`);
+    const attachId = newId();
+    this.attached.set(attachId, user);
     const server = createServer({ pauseOnConnect: true }, (socket) =>
-      this.send({ type: 'attach', attachId: newId(), user, input, foreground }, socket),
+      this.send({ type: 'attach', attachId, user, input, foreground }, socket),
     );
     server.listen(path);
     await once(server, 'listening');

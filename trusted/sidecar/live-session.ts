@@ -18,6 +18,7 @@ import {
 } from '../link/index.ts';
 import { AgentApi } from './agent/agent-api.ts';
 import { AgentServer } from './agent/agent-server.ts';
+import { NamedTurns } from './agent/named.ts';
 import { linkCaller } from './agent/caller.ts';
 import { Execs } from './exec.ts';
 import { openEgress } from './egress-out.ts';
@@ -106,6 +107,7 @@ export class LiveSession {
     this.#agent = new AgentServer({
       caller: linkCaller(session),
       api,
+      named: new NamedTurns(this.#turns, () => runtime.newId()),
       // Its libraries weigh as much as the rest; a session whose agent never asks does without.
       mcp: async () => (await import('./agent/mcp-endpoint.ts')).createMcpEndpoint(api, doorError),
       onError: doorError,

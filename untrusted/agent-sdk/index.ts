@@ -2,7 +2,7 @@
  * The agent SDK: what code inside a sandbox can ask of its sidecar, over plain HTTP on the sandbox's loopback. It holds no
  * secret and proves nothing: the sidecar knows its caller by the link.
  */
-import { GloveboxRefusal, request } from './request.ts';
+import { GloveboxRefusal, request, type Sidecar } from './request.ts';
 
 export { GloveboxRefusal } from './request.ts';
 
@@ -25,10 +25,14 @@ export interface SessionInfo {
   readonly name: string;
   readonly user: string | null;
   readonly turnId: string | null;
+  /** Names this turn in later calls: see `inTurn`. */
+  readonly turnToken: string | null;
   readonly expiresAt: string;
 }
 
 export interface Agent {
+  /** The same, for calls that are to be of this turn: once it is over they have no grant, whoever's turn it is then. */
+  inTurn(turnToken: string): Agent;
   session(): Promise<SessionInfo>;
   tools(): Promise<readonly Tool[]>;
   /** Calls a tool once. Rejects with GloveboxRefusal; `GB_CONSENT_REQUIRED` says which scope to ask for. */
@@ -51,6 +55,10 @@ export interface Agent {
 
 /** `base` is where the sidecar's API listens in the sandbox. */
 export function connect(base = process.env['GLOVEBOX_URL'] ?? 'http://127.0.0.1:9090'): Agent {
+  return agentOf({ base, turn: null });
+}
+
+function agentOf(base: Sidecar): Agent {
   const call: Agent['call'] = (tool, args) =>
     request(base, 'POST', `/v1/tools/${encodeURIComponent(tool)}`, args);
   const requestPermission: Agent['requestPermission'] = (scope, reason, args) =>
@@ -60,6 +68,7 @@ export function connect(base = process.env['GLOVEBOX_URL'] ?? 'http://127.0.0.1:
       ...(args === undefined ? {} : { arguments: args }),
     });
   return {
+    inTurn: (turn) => agentOf({ ...base, turn }),
     session: () => request(base, 'GET', '/v1/session'),
     tools: () => request(base, 'GET', '/v1/tools'),
     call,

@@ -21,18 +21,31 @@ interface Refused {
   };
 }
 
+/** Where the sidecar is, and the turn that calls name. */
+export interface Sidecar {
+  readonly base: string;
+  readonly turn: string | null;
+}
+
 /** node:http and not fetch: newer fetches obey proxy variables, and the API is never behind the proxy. No time limit: a person may take minutes. */
-export function request<T>(base: string, method: string, path: string, body?: unknown): Promise<T> {
+export function request<T>(
+  { base, turn }: Sidecar,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const outgoing = httpRequest(
       new URL(path, base),
       {
         method,
-        headers:
-          text === undefined
+        headers: {
+          ...(turn === null ? {} : { 'glovebox-turn': turn }),
+          ...(text === undefined
             ? {}
-            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+        },
       },
       (response) => {
         const chunks: Buffer[] = [];

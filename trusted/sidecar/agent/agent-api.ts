@@ -9,6 +9,7 @@ import {
   type PermissionRequest,
   type Untrusted,
 } from '../../../pure/contracts/index.ts';
+import type { Named } from '../../../pure/consent/index.ts';
 import type { Operations, PermittedTool } from '../operations/operations.ts';
 import type { Permissions } from '../operations/permissions.ts';
 import type { Runtime } from '../runtime.ts';
@@ -28,7 +29,7 @@ export interface AgentApiOptions {
 type Handlers = {
   readonly [Name in keyof typeof agentRoutes]: (
     caller: LinkCaller,
-    input: { readonly params: Record<string, string>; readonly body: Untrusted },
+    input: { readonly params: Record<string, string>; readonly body: Untrusted; readonly named: Named },
   ) => Promise<z.infer<(typeof agentRoutes)[Name]['response']>>;
 };
 export type AgentEvent = z.infer<typeof agentRoutes.emitEvent.body>;
@@ -55,6 +56,7 @@ export class AgentApi {
           name: options.sessionName,
           user: stamp?.user ?? null,
           turnId: stamp?.turnId ?? null,
+          turnToken: turns.token(),
           expiresAt: options.expiresAt,
         });
       },
@@ -67,9 +69,12 @@ export class AgentApi {
             decision: permitted.decision,
           })),
         ),
-      callTool: (_caller, { params, body }) => operations.call(params['tool'] ?? '', body),
-      requestPermission: (_caller, { body }) =>
-        this.requestPermission(parseUntrusted(agentRoutes.requestPermission.body, body, 'The request')),
+      callTool: (_caller, { params, body, named }) => operations.call(params['tool'] ?? '', body, named),
+      requestPermission: (_caller, { body, named }) =>
+        this.requestPermission(
+          parseUntrusted(agentRoutes.requestPermission.body, body, 'The request'),
+          named,
+        ),
       emitEvent: async (_caller, { body }) => {
         const event = parseUntrusted(agentRoutes.emitEvent.body, body, 'The event');
         this.#count();
@@ -83,14 +88,15 @@ export class AgentApi {
     return this.#options.operations.permitted();
   }
 
-  callTool(name: string, args: unknown): Promise<Record<string, unknown>> {
-    return this.#options.operations.call(name, untrusted(args));
+  callTool(name: string, args: unknown, named: Named): Promise<Record<string, unknown>> {
+    return this.#options.operations.call(name, untrusted(args), named);
   }
 
   async requestPermission(
     request: PermissionRequest,
+    named: Named,
   ): Promise<z.infer<typeof agentRoutes.requestPermission.response>> {
-    return { ...(await this.#options.permissions.request(request)) };
+    return { ...(await this.#options.permissions.request(request, named)) };
   }
 
   #count(): void {

@@ -13,14 +13,17 @@ import {
   type Untrusted,
 } from '../../../pure/contracts/index.ts';
 import { foreignSession, refuseMalformed } from '../../workload-http/index.ts';
+import type { Named } from '../../../pure/consent/index.ts';
+import { mcpSessionHeader, type NamedTurns } from './named.ts';
 import type { AgentApi } from './agent-api.ts';
 
 /** The MCP endpoint, made when it is first asked for. */
-export type McpEndpoint = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+export type McpEndpoint = (request: IncomingMessage, response: ServerResponse, named: Named) => Promise<void>;
 
 export interface AgentServerOptions {
   readonly caller: LinkCaller;
   readonly api: AgentApi;
+  readonly named: NamedTurns;
   readonly mcp: () => Promise<McpEndpoint>;
   readonly onError: (error: unknown) => void;
 }
@@ -81,10 +84,14 @@ export class AgentServer {
       checkPlace(request);
       const pathname = pathOf(request.url ?? '/');
       if (pathname === '/mcp') {
+        const { named } = this.#options;
+        const by = named.of(request.headers);
+        const begun = request.headers[mcpSessionHeader] === undefined ? named.begin() : undefined;
+        if (begun !== undefined) response.setHeader(mcpSessionHeader, begun);
         this.#mcp ??= this.#options.mcp();
         return await (
           await this.#mcp
-        )(request, response);
+        )(request, response, by);
       }
       const found = findRoute(request.method ?? '', pathname);
       const route = agentRoutes[found.name];
@@ -92,7 +99,11 @@ export class AgentServer {
         'params' in route ? parseUntrusted(route.params, untrusted(found.params), 'The path') : {};
       const body = 'body' in route ? await readJson(request) : untrusted(undefined);
       refuseForeign(this.#options.caller, route, request, body);
-      const result = await this.#options.api.handlers[found.name](this.#options.caller, { params, body });
+      const result = await this.#options.api.handlers[found.name](this.#options.caller, {
+        params,
+        body,
+        named: this.#options.named.of(request.headers),
+      });
       send(response, 200, result);
     } catch (error) {
       // Whoever asked went away in the middle of it: an agent may, at any time.

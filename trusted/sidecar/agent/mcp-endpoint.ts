@@ -1,6 +1,8 @@
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { toNodeHandler } from '@modelcontextprotocol/node';
-import { asGloveboxError, limits, permissionRequest } from '../../../pure/contracts/index.ts';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Named } from '../../../pure/consent/index.ts';
+import { asGloveboxError, GloveboxError, limits, permissionRequest } from '../../../pure/contracts/index.ts';
 import type { AgentApi } from './agent-api.ts';
 import type { McpEndpoint } from './agent-server.ts';
 
@@ -21,7 +23,18 @@ export function createMcpEndpoint(api: McpApi, onError: (error: unknown) => void
     onerror: onError,
   });
   const node = toNodeHandler(handler, { maxRequestBodySize: limits.operationBody.value, onerror: onError });
-  return (request, response) => node(request as Parameters<typeof node>[0], response);
+  return async (request, response, named) =>
+    await naming.run(named, async () => {
+      await node(request as Parameters<typeof node>[0], response);
+    });
+}
+
+/** Whose call a request is, along its way through the library. Without it a call is nobody's: it fails. */
+const naming = new AsyncLocalStorage<Named>();
+function named(): Named {
+  const by = naming.getStore();
+  if (by === undefined) throw new GloveboxError('GB_INTERNAL', { detail: 'an MCP call without its request' });
+  return by;
 }
 
 function serverOf(api: McpApi, onError: (error: unknown) => void): McpServer {
@@ -47,7 +60,7 @@ function serverOf(api: McpApi, onError: (error: unknown) => void): McpServer {
           openWorldHint: false,
         },
       },
-      (args) => answer(() => api.callTool(name, args), onError),
+      (args) => answer(() => api.callTool(name, args, named()), onError),
     );
   }
   server.registerTool(
@@ -57,7 +70,7 @@ function serverOf(api: McpApi, onError: (error: unknown) => void): McpServer {
         'Asks the person for consent to a scope, such as files:write:/shared/notes.md. Waits for the answer, up to some minutes.',
       inputSchema: permissionRequest,
     },
-    (request) => answer(async () => ({ ...(await api.requestPermission(request)) }), onError),
+    (request) => answer(async () => ({ ...(await api.requestPermission(request, named())) }), onError),
   );
   return server;
 }
