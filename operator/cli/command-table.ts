@@ -313,6 +313,13 @@ export const commands: readonly CommandEntry[] = [
       (await import('./commands/ca.ts')).ca(what, who, flag(options['root']), flag(options['json'])),
   },
   {
+    usage: 'metrics',
+    description: 'the control plane’s numbers in Prometheus’ text format (docs/metrics.md)',
+    options: [],
+    examples: ['glovebox metrics > /var/lib/node-exporter/glovebox.prom'],
+    run: async (_, options) => (await import('./commands/metrics.ts')).metrics(flag(options['json'])),
+  },
+  {
     usage: 'doctor',
     description: 'what this host has, and which guarantees hold on it',
     options: [

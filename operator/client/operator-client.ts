@@ -11,7 +11,7 @@ import { readNdjson } from './ndjson.ts';
 import { routeTable, type RouteName } from './route-table.ts';
 
 /** Routes whose answer is a stream of their own, not one JSON value. */
-type StreamRoute = 'pullImage' | 'attachSession' | 'events' | 'exportAudit' | 'getSandboxLogs';
+type StreamRoute = 'metrics' | 'pullImage' | 'attachSession' | 'events' | 'exportAudit' | 'getSandboxLogs';
 export type JsonRoute = Exclude<RouteName, StreamRoute>;
 
 type Part<R, Name extends 'params' | 'query' | 'body'> =
@@ -34,6 +34,7 @@ export interface OperatorClient {
   /** Fetches an image where it is not there; the lines end with its digest or the error. */
   pullImage(reference: string): Promise<AsyncIterable<ImageLine>>;
   exportAudit(session: string | undefined): Promise<Readable>;
+  metrics(): Promise<Readable>;
 }
 
 interface AnyInput {
@@ -79,6 +80,7 @@ export function createOperatorClient(socketPath: string): OperatorClient {
       ),
     pullImage: async (reference) =>
       readNdjson<ImageLine>(await open(exchange('pullImage', { body: { reference } }))),
+    metrics: () => open(exchange('metrics', {})),
     exportAudit: (session) => open(exchange('exportAudit', { query: { session } })),
   };
 }

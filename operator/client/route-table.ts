@@ -15,6 +15,7 @@ type RouteTable = {
  */
 export const routeTable: RouteTable = {
   health: { method: 'GET', path: '/v1/health' },
+  metrics: { method: 'GET', path: '/v1/metrics' },
   host: { method: 'GET', path: '/v1/host' },
   waive: { method: 'POST', path: '/v1/host/waivers' },
   createSession: { method: 'POST', path: '/v1/sessions' },

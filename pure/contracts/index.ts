@@ -9,6 +9,7 @@ export * from './control-message.ts';
 export * from './errors.ts';
 export * from './ids.ts';
 export * from './limits.ts';
+export * from './metrics.ts';
 export * from './operator-api.ts';
 export * from './policy.ts';
 export * from './providers.ts';

@@ -1065,6 +1065,20 @@ export const limits = {
     bounds: 'grants held for one session',
     reached: 'GB_LIMIT_REACHED',
   },
+  metricsBusWait: {
+    value: 2_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'the wait for the bus when metrics are asked for',
+    reached: 'glovebox_bus_up is 0',
+  },
+  metricsReport: {
+    value: 5_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'between two reports of its numbers to the control plane',
+    reached: 'the next report has them',
+  },
   requestsAudited: {
     value: 6_000,
     unit: 'per minute',

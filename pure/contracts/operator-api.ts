@@ -100,6 +100,8 @@ export const operatorRoutes = defineRoutes({
       warmSidecars: z.int(),
     }),
   },
+  /** Prometheus' text format: docs/metrics.md. */
+  metrics: { method: 'GET', path: '/v1/metrics', ...person, response: z.null() },
   host: { method: 'GET', path: '/v1/host', ...person, response: hostReport },
   waive: {
     method: 'POST',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { egressBuckets, egressDenials } from './metrics.ts';
 import { egressRule } from './policy.ts';
 
 /**
@@ -99,6 +100,21 @@ export const sidecarCommand = z.discriminatedUnion('type', [
 ]);
 export type SidecarCommand = z.infer<typeof sidecarCommand>;
 
+const count = z.int().min(0).max(1_000_000_000);
+/** What the egress proxy did since the last report: numbers, nothing that an agent can word. */
+export const egressCounts = z.strictObject({
+  requests: z.strictObject({ allow: count, ask: count, deny: count }),
+  denials: z.partialRecord(z.enum(egressDenials), count),
+  failures: count,
+  sent: z.int().min(0),
+  received: z.int().min(0),
+  /** Requests that are over, in each bucket of `egressBuckets` and beyond, and their seconds in all. */
+  seconds: z
+    .array(z.strictObject({ count: z.int().min(0).max(1_000_000), sum: z.number().min(0) }))
+    .length(egressBuckets.length + 1),
+});
+export type EgressCounts = z.infer<typeof egressCounts>;
+
 export const sidecarReport = z.discriminatedUnion('type', [
   /** Identity, bus and session CA are there; `caPem` goes into the sandbox's trust store. */
   z.strictObject({ type: z.literal('warm'), caPem: z.string(), gatewayPort: z.int().optional() }),
@@ -115,6 +131,7 @@ export const sidecarReport = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('attached'), count: z.int() }),
   z.strictObject({ type: z.literal('failed'), reason: z.string(), code: z.string(), detail: z.string() }),
   z.strictObject({ type: z.literal('handed'), attachId: z.string() }),
+  z.strictObject({ type: z.literal('egress-counted'), counts: egressCounts }),
   /** An attachment is over: `orderly` when its client said so or the command had ended, else its connection was lost. */
   z.strictObject({
     type: z.literal('detached'),

@@ -18,6 +18,7 @@ export { readCertificate, type CertificateReader } from './certificate.ts';
 export type { BusAddress, BusAddresses } from './dial.ts';
 export { isUndelivered } from './failures.ts';
 export {
+  auditStreamEnd,
   ensureAuditStream,
   publishIntent,
   readStored,

@@ -46,6 +46,14 @@ export async function ensureAuditStream(bus: BusConnection, lastSeq = 0, replica
   );
 }
 
+/** The last sequence of the stream: also a sign that the server and its stream answer. */
+export async function auditStreamEnd(bus: BusConnection): Promise<number> {
+  return await bus.use(async (nc) => {
+    const { streams } = await jetstreamManager(nc, { checkAPI: false });
+    return (await streams.info(auditStream)).state.last_seq;
+  });
+}
+
 const auditStreamConfig = {
   name: auditStream,
   subjects: [auditPattern],

@@ -31,6 +31,8 @@ import { randomIds } from './random-ids.ts';
 import { onlyWhenFit, sandboxesOf } from './sandboxes.ts';
 import { SecretKeeper } from './secret-keeper.ts';
 import { secretRecords } from './secret-records.ts';
+import type { Metrics } from './metrics.ts';
+import { metricsOf } from './metrics-of.ts';
 import { deniedEvent, relayAgentWords } from './session-events.ts';
 import { ControlChannel } from './sessions/control-channel.ts';
 import { revokedAtGateways } from './sessions/revoked-at-gateways.ts';
@@ -146,7 +148,8 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     sandboxesOf(driver, folder.sessions, note).reap(),
   ]);
   undo.push(async () => await secrets.stop());
-  const pool = await sidecarPool(ground, options, workloadApi, secrets);
+  const metrics = metricsOf(ground, programs.version, { sessions: () => sessions, pool: () => pool });
+  const pool: SidecarPool = await sidecarPool(ground, options, workloadApi, secrets, metrics);
   undo.push(async () => await pool.close());
   ground.onBusRestart = () => pool.renew();
   const sessions: SessionService = new SessionService({
@@ -197,6 +200,7 @@ async function start(options: DaemonOptions, undo: (() => unknown)[]): Promise<s
     presets,
     images,
     events,
+    metrics,
   });
   log.info({ version: programs.version, pid: process.pid }, 'ready');
   return socket;
@@ -216,6 +220,7 @@ interface OperatorSide {
   readonly presets: Presets;
   readonly images: Images;
   readonly events: EventHub;
+  readonly metrics: Metrics;
 }
 
 async function serveOperator(socket: string, undo: (() => unknown)[], side: OperatorSide): Promise<void> {

@@ -12,6 +12,7 @@ import { trustDomain, type Ground } from './ground.ts';
 import { policyEngine } from './policy-engine.ts';
 import { randomIds } from './random-ids.ts';
 import type { SecretKeeper } from './secret-keeper.ts';
+import type { Metrics } from './metrics.ts';
 import { SidecarPool } from './sidecars/sidecar-pool.ts';
 
 /** Sidecars made ahead, each told where everything is that it speaks to, and which policy engine decides. */
@@ -20,6 +21,7 @@ export async function sidecarPool(
   options: Pick<DaemonOptions, 'places' | 'programs' | 'launch' | 'log'>,
   workloadApi: RouteServer,
   secrets: Pick<SecretKeeper, 'address'>,
+  metrics: Pick<Metrics, 'counted'>,
 ): Promise<SidecarPool> {
   const [publicKeys, engine] = await Promise.all([
     ground.signer.publicKeys(),
@@ -48,6 +50,7 @@ export async function sidecarPool(
       policyEngine: engine,
     }),
     ids: randomIds,
+    onCounts: (counts) => metrics.counted(counts),
     onLine: (session, line) => options.log.info({ session, line }, 'sidecar'),
     onError: (error, doing) => ground.note(`${doing} failed`, error),
   });

@@ -186,6 +186,7 @@ export class Permissions<S extends EgressStamp, I extends EgressIntent> {
       this.#options.audit.event({
         ...permitted.entry,
         detail,
+        result,
         ...(traffic === undefined ? {} : { traffic }),
       });
   }

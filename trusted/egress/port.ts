@@ -34,6 +34,8 @@ export interface EgressRecord<S extends EgressStamp = EgressStamp> {
   readonly alert: boolean;
   readonly detail: string | null;
   readonly traffic?: Traffic;
+  /** What came of it, where it was let through and gets this one record. */
+  readonly result?: 'ok' | 'error' | 'unknown';
 }
 
 /** What a request did on its way, where it got that far. */

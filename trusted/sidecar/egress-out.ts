@@ -8,6 +8,7 @@ import {
   type EgressTraffic,
 } from '../egress/index.ts';
 import { systemResolve } from '../outbound/index.ts';
+import type { EgressCounter } from './egress-counter.ts';
 import type { Grants } from './grants.ts';
 import { argumentsHash } from './operations/operations.ts';
 import type { OpenIntent, OperationFacts, OperationTrail } from './operation-trail.ts';
@@ -19,6 +20,7 @@ export interface EgressOutOptions {
   readonly turns: Turns;
   readonly grants: Grants;
   readonly trail: OperationTrail;
+  readonly counter: EgressCounter;
   readonly readSecret: EgressOptions['readSecret'];
   readonly signRequest: EgressOptions['signRequest'];
   readonly certificateFor: (host: string) => Promise<HostCertificate>;
@@ -26,7 +28,7 @@ export interface EgressOutOptions {
 
 /** The session's way out: the egress proxy, with what it may ask of this session. */
 export function openEgress(options: EgressOutOptions): EgressProxy {
-  const { policy, turns, grants, trail, readSecret, signRequest, certificateFor } = options;
+  const { policy, turns, grants, trail, counter, readSecret, signRequest, certificateFor } = options;
   const emptyHash = argumentsHash({});
   return createEgress<Stamp, OpenIntent>({
     policy,
@@ -34,7 +36,7 @@ export function openEgress(options: EgressOutOptions): EgressProxy {
     readSecret,
     signRequest,
     stamp: () => turns.stamp(),
-    audit: auditOf(trail),
+    audit: auditOf(trail, counter),
     resolve: systemResolve,
     takeGrant: async (stamp, scope, cut) => {
       const id = await grants.take(stamp, scope, emptyHash);
@@ -43,7 +45,7 @@ export function openEgress(options: EgressOutOptions): EgressProxy {
   });
 }
 
-function auditOf(trail: OperationTrail): EgressAudit<Stamp, OpenIntent> {
+function auditOf(trail: OperationTrail, counter: EgressCounter): EgressAudit<Stamp, OpenIntent> {
   const facts = (record: Parameters<EgressAudit<Stamp, OpenIntent>['event']>[0]): OperationFacts => ({
     stamp: record.stamp,
     operation: record.operation,
@@ -55,13 +57,23 @@ function auditOf(trail: OperationTrail): EgressAudit<Stamp, OpenIntent> {
       .join(' '),
     ...(record.grant === undefined ? {} : { grant: asGrantId(record.grant) }),
     ...(record.secret === null ? {} : { secret: record.secret }),
+    ...(record.result === undefined ? {} : { outcome: record.result }),
     egress: egressFacts(record.target, record.traffic),
   });
   return {
-    intent: (record) => trail.intent(facts(record)),
-    outcome: (intent, result, detail, traffic) =>
-      trail.outcome(intent, result, detail, egressFacts(intent.facts.egress?.url ?? '', traffic)),
-    event: (record) => void trail.event(facts(record)),
+    intent: (record) => {
+      counter.decided('allow', record.rule);
+      return trail.intent(facts(record));
+    },
+    outcome: (intent, result, detail, traffic) => {
+      counter.over(result === 'ok', traffic);
+      return trail.outcome(intent, result, detail, egressFacts(intent.facts.egress?.url ?? '', traffic));
+    },
+    event: (record) => {
+      counter.decided(record.decision, record.rule);
+      if (record.decision === 'allow') counter.over(record.result === 'ok', record.traffic);
+      void trail.event(facts(record));
+    },
   };
 }
 

@@ -21,6 +21,7 @@ import { AgentServer } from './agent/agent-server.ts';
 import { NamedTurns } from './agent/named.ts';
 import { linkCaller } from './agent/caller.ts';
 import { Execs } from './exec.ts';
+import { EgressCounter } from './egress-counter.ts';
 import { openEgress } from './egress-out.ts';
 import { Grants } from './grants.ts';
 import { LivePolicy } from './live-policy.ts';
@@ -63,6 +64,8 @@ export class LiveSession {
   readonly #stdio: CommandStdio;
   readonly #execs: Execs;
   readonly #link: LinkServer;
+  readonly #counter = new EgressCounter();
+  #reporting: NodeJS.Timeout | undefined;
   #started = false;
   #end: CommandEnd | undefined;
   #failed = false;
@@ -117,6 +120,7 @@ export class LiveSession {
       turns: this.#turns,
       grants: this.#grants,
       trail,
+      counter: this.#counter,
       readSecret: warm.readSecret,
       signRequest: warm.signRequest,
       certificateFor: (host) => warm.authority.issue(host, runtime.now()),
@@ -141,6 +145,8 @@ export class LiveSession {
       onError,
       delay: (ms) => runtime.delay(ms),
     });
+    this.#reporting = setInterval(() => this.#reportCounts(), limits.metricsReport.value);
+    this.#reporting.unref();
     warm.heed((message) => this.#heed(message));
     const handlers: LinkHandlers = {
       event: (event) => this.#event(event),
@@ -153,6 +159,11 @@ export class LiveSession {
     // Both at once: init does one after the other, and refuses the second when it cannot do the first.
     this.#link.send({ type: 'configure', listen });
     this.#start().catch(onError);
+  }
+
+  #reportCounts(): void {
+    const counts = this.#counter.take();
+    if (counts !== null) this.#options.report({ type: 'egress-counted', counts });
   }
 
   /** What people see of it; decisions wait for nobody. */
@@ -199,6 +210,8 @@ export class LiveSession {
     this.#link.close();
     this.#agent.close();
     this.#egress.close();
+    clearInterval(this.#reporting);
+    this.#reportCounts();
     await this.#trail.settled();
   }
 

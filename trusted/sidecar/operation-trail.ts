@@ -28,6 +28,8 @@ export interface OperationFacts {
   readonly secret?: string;
   /** Of a request through the egress proxy. */
   readonly egress?: EgressFacts;
+  /** Of an event that was let through: what came of it. */
+  readonly outcome?: 'ok' | 'error' | 'unknown';
 }
 
 export interface OpenIntent {
@@ -91,7 +93,8 @@ export class OperationTrail {
     if (note === null) return;
     const detail = [facts.detail ?? '', note].filter((text) => text !== '').join('; ');
     const record = this.#record('event', { ...facts, ...(detail === '' ? {} : { detail }) });
-    await this.#tryStore(facts.decision === 'allow' ? record : { ...record, outcome: 'denied' });
+    const outcome = facts.decision === 'allow' ? facts.outcome : 'denied';
+    await this.#tryStore({ ...record, ...(outcome === undefined ? {} : { outcome }) });
   }
 
   #record(kind: AuditRecord['kind'], facts: OperationFacts): AuditRecord {

@@ -135,3 +135,4 @@ export const mcpEndpointOver = (
 
 /** The engines as a sidecar prepares them, for one contract over both. */
 export { engineOf } from './operations/engine-of.ts';
+export { EgressCounter } from './egress-counter.ts';

@@ -23,6 +23,7 @@ import type { SidecarPool } from '../sidecars/sidecar-pool.ts';
 import { authorityHandlers, type AuthorityParts } from './authority-handlers.ts';
 import { pullLines } from './pull-lines.ts';
 import type { Images } from '../../images/index.ts';
+import type { Metrics } from '../metrics.ts';
 import { changeHandlers } from './change-handlers.ts';
 import type { EventHub } from './event-hub.ts';
 import { followOutput } from './follow-output.ts';
@@ -42,6 +43,7 @@ export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
   readonly presets: Presets;
   readonly images: Pick<Images, 'pull'>;
   readonly events: EventHub;
+  readonly metrics: Pick<Metrics, 'text'>;
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
   /** JWKS; what an audit export is verified with. */
@@ -76,6 +78,10 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       startedAt: parts.startedAt,
       warmSidecars: parts.pool.ready,
     }),
+    metrics: async () => {
+      const { contentType, text } = await parts.metrics.text();
+      return { contentType, stream: Readable.from([Buffer.from(text)], { objectMode: false }) };
+    },
     host: async () => await host.refresh(),
     waive: async ({ caller, body }) => await host.waive(body.name, body.waived, caller.user),
     createSession: async ({ caller, body }) => await sessions.create(body, caller.user),

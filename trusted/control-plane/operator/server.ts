@@ -132,8 +132,13 @@ function readerOf({ headers }: FastifyRequest): EventReader {
   };
 }
 
-/** What a stream may be: lines of JSON, events for a browser, or a session's bytes. */
-const streamTypes = ['application/x-ndjson', 'text/event-stream', 'application/octet-stream'] as const;
+/** What a stream may be: metrics, lines of JSON, events for a browser, or a session's bytes. */
+const streamTypes = [
+  'text/plain',
+  'application/x-ndjson',
+  'text/event-stream',
+  'application/octet-stream',
+] as const;
 const asIs = (payload: unknown): string => payload as string;
 const streams = (route: Route): boolean => route.response instanceof z.ZodNull;
 

@@ -254,6 +254,7 @@ export class SessionRun {
         return;
       case 'warm':
       case 'handed':
+      case 'egress-counted':
         return;
     }
   }

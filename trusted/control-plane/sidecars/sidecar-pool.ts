@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   GloveboxError,
   limits,
+  type EgressCounts,
   type SandboxId,
   type SessionId,
   type SidecarBootstrap,
@@ -28,6 +29,8 @@ export interface SidecarPoolOptions {
   readonly bootstrap: (session: SessionId, sandbox: SandboxId) => Promise<SidecarBootstrap>;
   readonly ids: Ids;
   readonly onLine: (session: SessionId, line: string) => void;
+  /** What a sidecar's egress proxy did since its last report. */
+  readonly onCounts?: (counts: EgressCounts) => void;
   readonly onError: (error: unknown, doing: string) => void;
 }
 
@@ -136,6 +139,9 @@ export class SidecarPool {
     try {
       const child = launch(bundle, { fds: [log.fd] });
       const sidecar = new SidecarProcess(child, session, sandbox);
+      sidecar.onReport((report) => {
+        if (report.type === 'egress-counted') this.#options.onCounts?.(report.counts);
+      });
       this.#children.add(sidecar);
       void sidecar.exited.then(() => this.#children.delete(sidecar));
       for (const stream of [child.stdout, child.stderr]) {
