@@ -108,7 +108,7 @@ export default defineConfig(
   },
   {
     // Their tools read a default export.
-    files: ['*.config.ts', '*.config.js', '.dependency-cruiser.mjs'],
+    files: ['*.config.ts', '*.config.js', '.dependency-cruiser.mjs', 'tools/mutation/*.config.mjs'],
     rules: { 'no-restricted-syntax': ['error', shellByName] },
   },
 );

@@ -11,3 +11,4 @@ export {
   type Turn,
   type TurnState,
 } from './turns.ts';
+export * from './fatigue.ts';

@@ -134,6 +134,20 @@ export const limits = {
     bounds: 'between two looks whether the host’s clock was set back',
     reached: 'a clock that is set back and forth within it is not seen',
   },
+  consentDenials: {
+    value: 100,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'denials that are remembered for one session',
+    reached: 'the oldest is forgotten',
+  },
+  consentDenied: {
+    value: 300_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long a denial is remembered, within its turn',
+    reached: 'the question may be asked again',
+  },
   consentPending: {
     value: 20,
     unit: 'count',
@@ -146,6 +160,20 @@ export const limits = {
     unit: 'per minute',
     owner: 'control-plane',
     bounds: 'questions of one session',
+    reached: 'GB_LIMIT_REACHED',
+  },
+  consentScopeDenials: {
+    value: 3,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'denials of one scope in one turn, after which it is not asked for with other arguments',
+    reached: 'GB_CONSENT_DENIED',
+  },
+  consentScopeRate: {
+    value: 10,
+    unit: 'per minute',
+    owner: 'control-plane',
+    bounds: 'questions of one session for one scope',
     reached: 'GB_LIMIT_REACHED',
   },
   daemonLog: {

@@ -31,7 +31,7 @@ export class OpaServer {
       await opaProgram(),
       [
         ...['run', '--server', '--addr', `unix://${this.socket}`, '--unix-socket-perm', '666'],
-        ...['--authentication=token', '--authorization=basic', '--disable-telemetry', '--log-level=error'],
+        ...['--authentication=token', '--authorization=basic', '--skip-version-check', '--log-level=error'],
         ...['--bundle', bundle, ...(organisation === undefined ? [] : ['--bundle', own])],
       ],
       {

@@ -224,6 +224,45 @@ describe('consent', () => {
     expect((await service.list(false)).length).toBeLessThanOrEqual(limits.consentPending.value);
   });
 
+  test('[R34] what a person denied is not asked again in that turn, until a while has passed', async () => {
+    const first = await asked();
+    await service.deny(first.id, first.digest, alice);
+    const again = service.ask(session, request({ reason: 'please' }));
+    await expect(again).rejects.toMatchObject({ code: 'GB_CONSENT_DENIED' });
+    expect(await service.list(false)).toEqual([]);
+    // Something else may be asked.
+    expect((await asked({ scope: 'files:write:/shared/b' })).state).toBe('pending');
+    now += limits.consentDenied.value;
+    expect((await asked()).state).toBe('pending');
+  });
+
+  test('[R34] a scope that was denied again and again is not asked for with other arguments', async () => {
+    const argsHash = (index: number): string => String(index).repeat(64);
+    for (let index = 0; index < limits.consentScopeDenials.value; index += 1) {
+      const question = await asked({ argsHash: argsHash(index) });
+      await service.deny(question.id, question.digest, alice);
+    }
+    await expect(service.ask(session, request({ argsHash: argsHash(9) }))).rejects.toMatchObject({
+      code: 'GB_CONSENT_DENIED',
+    });
+    // The person's next turn brings the question back.
+    const turnId = randomIds.turn();
+    await store.sessions.note(session.id, { turnId });
+    session = (await store.sessions.get(session.id)) ?? expect.fail('no session');
+    expect((await asked({ argsHash: argsHash(9) })).state).toBe('pending');
+  });
+
+  test('[R34] one scope is asked for only so often a minute, whatever the arguments', async () => {
+    const ask = async (index: number) =>
+      service.ask(session, request({ argsHash: `${index}`.padStart(64, '0') }));
+    for (let index = 0; index < limits.consentScopeRate.value; index += 1) await ask(index);
+    await expect(ask(99)).rejects.toMatchObject({ code: 'GB_LIMIT_REACHED' });
+    // Another scope has its own share, and so has the next minute.
+    expect((await asked({ scope: 'files:write:/shared/b' })).state).toBe('pending');
+    now += 60_000;
+    expect((await ask(99)).id).not.toBe('');
+  });
+
   test('[R37] of 100 racing uses of a token one makes a grant', async () => {
     const question = await asked();
     await service.approve(question.id, question.digest, 'once', alice);

@@ -16,7 +16,14 @@ import {
   type UserId,
   type WorkloadRoutes,
 } from '../../../pure/contracts/index.ts';
-import { shownText } from '../../../pure/consent/index.ts';
+import {
+  deniedBefore,
+  isAlike,
+  remembered,
+  shownText,
+  type Asked,
+  type Denial,
+} from '../../../pure/consent/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import type { AuditTrail, Clock } from '../ports.ts';
@@ -50,10 +57,16 @@ export class ConsentService {
   readonly #queue = new KeyedQueue<SessionId>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #rate: RequestRate;
+  readonly #scopeRate: RequestRate;
+  /** Of sessions that run here: with its control plane a session ends, and with it the need to remember. */
+  readonly #denials = new Map<SessionId, readonly Denial[]>();
 
   constructor(options: ConsentServiceOptions) {
     this.#options = options;
     this.#rate = new RequestRate('consentRate', limits.consentRate.value, () => options.clock.now());
+    this.#scopeRate = new RequestRate('consentScopeRate', limits.consentScopeRate.value, () =>
+      options.clock.now(),
+    );
   }
 
   /** A question of the session in the caller's certificate, about its one open turn (R36). */
@@ -70,8 +83,12 @@ export class ConsentService {
         });
       }
       this.#rate.count(session.id);
+      const asked = askedBy(request);
+      const denied = deniedBefore(this.#denials.get(session.id) ?? [], asked, this.#options.clock.now());
+      if (denied !== null)
+        throw new GloveboxError('GB_CONSENT_DENIED', { scope: asked.scope, detail: denied });
       const open = await this.#options.store.consents.pendingOf(session.id);
-      const alike = open.find((question) => isAlike(question, request));
+      const alike = open.find((question) => isAlike(question, asked));
       if (alike !== undefined) {
         await this.#options.store.consents.fold(asConsentId(alike.id));
         this.#options.onQuestion({ ...alike, count: alike.count + 1 });
@@ -83,6 +100,7 @@ export class ConsentService {
           detail: `${open.length} questions of this session wait for an answer`,
         });
       }
+      this.#scopeRate.count(`${session.id} ${asked.scope}`);
       const question = this.#question(session, session.turnId, request);
       await this.#options.store.consents.insert(question);
       this.#expireLater(question);
@@ -150,7 +168,11 @@ export class ConsentService {
 
   async deny(id: string, digest: string, user: UserId): Promise<ConsentQuestion> {
     const question = await this.#pending(id, digest, user);
-    return await this.#refuse(question, 'denied', user);
+    const refused = await this.#refuse(question, 'denied', user);
+    const [session, now] = [question.sessionId as SessionId, this.#options.clock.now()];
+    const before = this.#denials.get(session) ?? [];
+    this.#denials.set(session, remembered([...before, { ...question, at: now }], now));
+    return refused;
   }
 
   /** Spends a token of the calling session, once, and makes the grant in the same step (R6, R37). */
@@ -209,6 +231,7 @@ export class ConsentService {
         }
       }
       await store.grants.revokeOf(session, new Date(clock.now()).toISOString());
+      this.#denials.delete(session);
     });
   }
 
@@ -344,13 +367,14 @@ export class ConsentService {
   }
 }
 
-/** Asked again: the reason may be worded anew, the thing asked for is the same. */
-const isAlike = (question: ConsentQuestion, request: ConsentRequest): boolean =>
-  question.scope === auditText(request.scope) &&
-  question.operation === auditText(request.operation) &&
-  question.argsHash === request.argsHash &&
-  question.turnId === request.turnId &&
-  question.host === (request.host === null ? null : auditText(request.host));
+/** As the question will hold it. */
+const askedBy = (request: ConsentRequest): Asked => ({
+  scope: auditText(request.scope),
+  operation: auditText(request.operation),
+  host: request.host === null ? null : auditText(request.host),
+  argsHash: request.argsHash,
+  turnId: request.turnId,
+});
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex');
 
