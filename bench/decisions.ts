@@ -8,7 +8,7 @@ import { median, ms, pairedRatio, quantile, table } from './figures.ts';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } });
 const rounds = Number(values.rounds);
-const [sizes, each, lanes] = [[10, 200, 2000], 30, 16] as const;
+const [sizes, each, lanes] = [[10, 200, 2000], 15, 8] as const;
 const wanted = ['allow', 'ask', 'deny'] as const;
 
 interface Contender {
