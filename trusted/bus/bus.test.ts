@@ -1,9 +1,13 @@
-import { readdir, stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   auditSubject,
   controlSubject,
+  defaultTrustDomain,
   eventsSubject,
   eventsPattern,
   inputSubject,
@@ -11,8 +15,15 @@ import {
   providerSubscription,
   type SessionId,
 } from '../../pure/contracts/index.ts';
-import { BusConnection, ensureAuditStream, publishIntent, readStored } from './index.ts';
-import { identityFor, newMessageId, newSessionId, startTestBus, type TestBus } from './testing.ts';
+import { BusConnection, ensureAuditStream, NatsServer, publishIntent, readStored } from './index.ts';
+import {
+  identityFor,
+  natsServerPath,
+  newMessageId,
+  newSessionId,
+  startTestBus,
+  type TestBus,
+} from './testing.ts';
 
 let bus: TestBus;
 let controlPlane: BusConnection;
@@ -358,3 +369,27 @@ it('what nats-server reads is for its user alone', async () => {
 async function lastSequence(): Promise<number> {
   return ensureAuditStream(controlPlane);
 }
+
+describe('a port that somebody has', () => {
+  it('is said in one line, and nothing of a server is left', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const folder = await mkdtemp(join(tmpdir(), 'glovebox-bus-port-'));
+    const starting = NatsServer.start({
+      binary: natsServerPath,
+      folder,
+      name: 'second',
+      port,
+      trustDomain: defaultTrustDomain,
+      keys: bus.keys,
+      svid: await bus.ca.issue({ kind: 'bus', server: 'second' }),
+    });
+    await expect(starting).rejects.toMatchObject({
+      code: 'GB_BUS_UNAVAILABLE',
+      why: expect.stringMatching(new RegExp(`${String(port)}: bind: address already in use`)) as string,
+    });
+    other.close();
+    await rm(folder, { recursive: true });
+  });
+});

@@ -128,14 +128,14 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
         response.detachSocket(socket as never);
         if (upstreamHead.length > 0) socket.write(upstreamHead);
         if (head.length > 0) upstream.write(head);
+        // At both ends of a pipeline that watches each of its parts: a dozen listeners, which go with the socket.
+        for (const end of [socket, upstream]) end.setMaxListeners(20);
         const counted = (): Transform[] => this.#permissions.counted(permitted.rule);
         pipeline([socket, ...counted(), upstream, ...counted(), socket], () => undefined);
         const address = way.address();
         upstream.once('close', () => {
-          const { bytesRead, bytesWritten } = upstream as Duplex & {
-            bytesRead: number;
-            bytesWritten: number;
-          };
+          const { bytesRead, bytesWritten } = upstream as Duplex &
+            Record<'bytesRead' | 'bytesWritten', number>;
           const detail = `websocket closed, ${String(bytesRead)} bytes in, ${String(bytesWritten)} bytes out`;
           const traffic = {
             status: 101,

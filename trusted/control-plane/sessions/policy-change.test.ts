@@ -22,6 +22,9 @@ let audited: AuditEvent[];
 let narrowed: boolean[];
 let auditFails: boolean;
 let order: string[];
+/** How long it was prepared to wait, and when that is over: never, unless a test says so. */
+let waited: number[];
+let patience: Promise<'late'>;
 /** What the sidecar does with a word: it reports the generation, unless a test has it do otherwise. */
 let hears: (words: ControlWords) => Promise<void>;
 
@@ -30,6 +33,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'glovebox-policy-'));
   store = await openSqliteStore(join(folder, 'db'));
   [said, audited, narrowed, order, auditFails] = [[], [], [], [], false];
+  [waited, patience] = [[], new Promise(() => undefined)];
   const document = parsePolicy(first, 'first');
   const record = await store.sessions.insert(
     {
@@ -51,7 +55,15 @@ beforeEach(async () => {
     },
     { ...newborn, state: 'running' },
   );
-  const life = new SessionLifeWriter(store.sessions, record, () => undefined);
+  const life = new SessionLifeWriter(
+    store.sessions,
+    record,
+    () => undefined,
+    async (ms) => {
+      waited.push(ms);
+      return await patience;
+    },
+  );
   session = {
     life,
     policy: {
@@ -164,8 +176,10 @@ describe('a change of a running session’s policy', () => {
 
   it('that its sidecar never reports is said to be pending, after it was said again', async () => {
     hears = async () => undefined;
+    patience = Promise.resolve('late');
     await expect(change(first)).rejects.toMatchObject({ code: 'GB_POLICY_PENDING' });
     expect(said).toHaveLength(2);
+    expect(waited.reduce((sum, ms) => sum + ms, 0)).toBe(limits.policyApply.value);
     expect(await store.sessions.get(session.life.record.id)).toMatchObject({
       policyWritten: 2,
       policyGeneration: 0,

@@ -8,12 +8,20 @@ import { viewOf } from './session-view.ts';
 export class SessionLifeWriter {
   readonly #store: SessionStore;
   readonly #onChange: (view: SessionView) => void;
+  readonly #late: (ms: number) => Promise<'late'>;
   #record: SessionRecord;
   #attached = 0;
   readonly #waiting = new Set<() => void>();
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(store: SessionStore, record: SessionRecord, onChange: (view: SessionView) => void) {
+  /** `late`: resolves when so many milliseconds are over; a test has a clock of its own. */
+  constructor(
+    store: SessionStore,
+    record: SessionRecord,
+    onChange: (view: SessionView) => void,
+    late: (ms: number) => Promise<'late'> = async (ms) => await delay(ms, 'late' as const, { ref: false }),
+  ) {
+    this.#late = late;
     this.#store = store;
     this.#record = record;
     this.#onChange = onChange;
@@ -87,7 +95,7 @@ export class SessionLifeWriter {
 
   /** True as soon as its sidecar has reported this generation, or a later one; false when that takes longer. */
   async applies(generation: number, ms: number): Promise<boolean> {
-    const late = delay(ms, 'late', { ref: false });
+    const late = this.#late(ms);
     while (this.#record.policyGeneration < generation) {
       let heard: () => void = () => undefined;
       const report = new Promise<void>((resolve) => {
