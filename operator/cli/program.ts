@@ -16,7 +16,9 @@ export async function parseArguments(argv: readonly string[]): Promise<number> {
     .exitOverride()
     .addHelpText('after', '\nThe main job, in a project’s folder:\n  glovebox run -- bash\n');
   program.option('-V, --version', 'show the version');
-  for (const entry of commands) {
+  // The others' options are not built for a command that is run: people wait for this.
+  const named = commands.filter(({ usage }) => usage.split(' ')[0] === argv[0]);
+  for (const entry of named.length > 0 ? named : commands) {
     const command = program.command(entry.usage).description(entry.description).exitOverride();
     for (const given of entry.options) command.addOption(option(given));
     command.addOption(new Option('--json', 'for machines: JSON instead of text, errors too'));

@@ -82,32 +82,30 @@ async function isRepository(workspace: string, folder: string): Promise<boolean>
 
 const identityOf = (entry: Stats): string => `${entry.ino} ${entry.ctimeMs} ${entry.size} ${entry.mode}`;
 
+/** The table as one expression over a path: a test for each name would take longer than the walk. A star of a path may hold slashes. */
+const onTheList = `.*/(${['.git', ...hostExecutedTable.flatMap(({ names }) => names)]
+  .map((name) => (name.endsWith('/') ? name.slice(0, -1) : name))
+  .map((name) =>
+    name.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', name.includes('/') ? '.*' : '[^/]*'),
+  )
+  .join('|')})`;
+
 /**
  * `find` walks faster than Node, follows no link and enters nothing that is on the list itself. Installed packages are
  * left out: there are thousands, and nothing runs them before something on the list, or a person, says so.
  */
 async function findNamed(workspace: string): Promise<string[]> {
-  const tests = ['.git', 'HEAD', ...hostExecutedTable.flatMap(({ names }) => names)].map((name) => {
-    // The stars are the table's own.
-    const plain = (name.endsWith('/') ? name.slice(0, -1) : name).replace(/[?[\]\\]/g, '\\$&');
-    if (plain === 'HEAD') return ['-name', plain];
-    return plain.includes('/') ? ['-ipath', `*/${plain}`] : ['-iname', plain];
-  });
-  const anyOf = tests.flatMap((test, index) => [...(index === 0 ? [] : ['-o']), ...test]);
   try {
     const output = await runCommand(
       'find',
       [
         '.',
-        '-type',
-        'd',
+        ...['-regextype', 'posix-extended', '-type', 'd'],
         '-name',
         'node_modules',
         '-prune',
         '-o',
-        '(',
-        ...anyOf,
-        ')',
+        ...['(', '-iregex', onTheList, '-o', '-name', 'HEAD', ')'],
         '-printf',
         '%P\\0',
         '-prune',
