@@ -1,4 +1,4 @@
-// npm run bench [-- start|calls|memory|throughput|sessions …] [--rounds N] [--also NAME=CHECKOUT]
+// npm run bench [-- start|calls|memory|throughput|sessions|tree …] [--rounds N] [--also NAME=CHECKOUT]
 import { parseArgs } from 'node:util';
 import { Bare } from './bare.ts';
 import { callsPart } from './calls.ts';
@@ -7,8 +7,9 @@ import { memoryPart } from './memory.ts';
 import { sessionsPart } from './sessions.ts';
 import { startPart } from './start.ts';
 import { throughputPart } from './throughput.ts';
+import { treePart } from './tree.ts';
 
-const parts = ['start', 'calls', 'memory', 'throughput', 'sessions'] as const;
+const parts = ['start', 'calls', 'memory', 'throughput', 'sessions', 'tree'] as const;
 type Part = (typeof parts)[number];
 
 const { values, positionals } = parseArgs({
@@ -41,6 +42,7 @@ const run: Readonly<Record<Part, (bare: Bare) => Promise<string>>> = {
   calls: (bare) => callsPart(bare, machines, rounds),
   memory: () => memoryPart(own()),
   sessions: () => sessionsPart(own()),
+  tree: () => treePart(own(), Math.min(rounds, 5)),
   throughput: (bare) => throughputPart(bare, own(), Math.min(rounds, 7)),
 };
 

@@ -603,6 +603,20 @@ export const limits = {
     bounds: 'output of a terminal that its screen is behind',
     reached: 'the command waits',
   },
+  stdioAhead: {
+    value: 262_144,
+    unit: 'bytes',
+    owner: 'sidecar',
+    bounds: 'what of a command’s input or output is written ahead of its reader, at each hop',
+    reached: 'the writer waits',
+  },
+  linkFrame: {
+    value: 65_536,
+    unit: 'bytes',
+    owner: 'sidecar',
+    bounds: 'one HTTP/2 frame from a sandbox',
+    reached: 'the link ends',
+  },
   scrollback: {
     value: 262_144,
     unit: 'bytes',

@@ -77,6 +77,8 @@ export class LinkServer {
         enablePush: false,
         enableConnectProtocol: false,
         initialWindowSize: limits.linkWindow.value,
+        // Each frame of output costs calls in gVisor's kernel: fewer, larger ones.
+        maxFrameSize: limits.linkFrame.value,
         maxConcurrentStreams: limits.linkStreams.value,
         maxHeaderListSize: 8192,
       },

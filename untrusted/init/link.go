@@ -15,7 +15,7 @@ const (
 	// streamWindow is how much of one stream may wait here unread. The connection's own window stays at the
 	// library's 1 GiB, so that a stalled stream never holds back another, least of all the control stream.
 	streamWindow = 1 << 20
-	readAhead    = 64 << 10
+	readAhead    = 256 << 10
 )
 
 // link is the one HTTP/2 connection out of the sandbox; we are its client.

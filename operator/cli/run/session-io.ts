@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { AttachEvent } from '../../../pure/contracts/index.ts';
+import { limits, type AttachEvent } from '../../../pure/contracts/index.ts';
 import { freshLine, terminalReset, TerminalFilter } from '../../../pure/render/index.ts';
 import type { Attachment } from '../../client/index.ts';
 import type { QuestionScreen } from './consent-desk.ts';
@@ -136,7 +136,7 @@ export class SessionIo implements QuestionScreen {
 
   #forward(from: NodeJS.ReadStream, to: Writable): void {
     if (!from.isTTY) {
-      from.pipe(to);
+      passOn(from, to);
       return;
     }
     const { intercept } = this.#shape;
@@ -195,5 +195,23 @@ function drained(to: Writable): Promise<void> {
       resolve();
     };
     for (const name of events) to.on(name, done);
+  });
+}
+
+/** As `pipe`, but with more than one chunk on its way: Node calls an HTTP/2 stream full at 16 KB. */
+function passOn(from: Readable, to: Writable): void {
+  const take = (chunk: Buffer): void => {
+    if (to.destroyed || to.writableEnded) return;
+    to.write(chunk);
+    if (to.writableLength <= limits.stdioAhead.value) return;
+    from.pause();
+    to.once('drain', () => from.resume());
+  };
+  const end = (): void => void to.end();
+  from.on('data', take);
+  from.once('end', end);
+  to.once('close', () => {
+    from.off('data', take).off('end', end);
+    from.pause();
   });
 }

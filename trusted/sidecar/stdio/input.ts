@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { limits } from '../../../pure/contracts/index.ts';
 import type { InputGate } from './input-gate.ts';
 
 /**
@@ -81,7 +82,8 @@ export class Input {
         );
         return;
       }
-      if (target.write(chunk)) return void source.resume();
+      target.write(chunk);
+      if (target.writableLength <= limits.stdioAhead.value) return void source.resume();
       source.pause();
       target.once('drain', () => source.resume());
     };

@@ -127,7 +127,9 @@ export class Output {
   }
 
   #give(sink: Sink, chunk: Buffer): void {
-    if (sink.stream.write(chunk)) return;
+    sink.stream.write(chunk);
+    // Node calls a stream full at 16 KB: a chunk at a time would go from process to process, each waiting for the next.
+    if (sink.stream.writableLength <= limits.stdioAhead.value) return;
     if (!sink.gates) {
       if (sink.stream.writableLength > limits.attachLag.value) setImmediate(() => sink.stream.destroy());
       return;
