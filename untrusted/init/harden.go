@@ -84,12 +84,9 @@ func namespaceFilter() []syscall.SockFilter {
 		x32Start                  = 0x40000000
 	)
 	filter := []syscall.SockFilter{
-		{Code: load, K: arch},
-		{Code: equal, K: machine.audit, Jt: 1},
-		{Code: ret, K: deny}, // another architecture's numbers mean other calls
-		{Code: load, K: call},
-		{Code: atLeast, K: x32Start, Jf: 1},
-		{Code: ret, K: deny},
+		// Another architecture's numbers mean other calls.
+		{Code: load, K: arch}, {Code: equal, K: machine.audit, Jt: 1}, {Code: ret, K: deny},
+		{Code: load, K: call}, {Code: atLeast, K: x32Start, Jf: 1}, {Code: ret, K: deny},
 	}
 	for _, r := range refusals {
 		refused := syscall.SockFilter{Code: anyBit, K: r.flags, Jf: 1}
@@ -97,11 +94,8 @@ func namespaceFilter() []syscall.SockFilter {
 			refused.Code = atLeast // 0, which every argument is
 		}
 		filter = append(filter, []syscall.SockFilter{
-			{Code: load, K: call},
-			{Code: equal, K: r.call, Jf: 3},
-			{Code: load, K: firstArgument},
-			refused,
-			{Code: ret, K: seccompRetErrno | uint32(r.errno)},
+			{Code: load, K: call}, {Code: equal, K: r.call, Jf: 3},
+			{Code: load, K: firstArgument}, refused, {Code: ret, K: seccompRetErrno | uint32(r.errno)},
 		}...)
 	}
 	return append(filter, syscall.SockFilter{Code: ret, K: seccompRetAllow})
