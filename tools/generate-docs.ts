@@ -6,6 +6,7 @@ import { subjectDocs } from '../pure/contracts/index.ts';
 import { scopesDocument } from './scopes-document.ts';
 import { cedarSchema } from '../pure/compile/index.ts';
 import { limitsDocument } from './limits-document.ts';
+import { toolsDocument } from './tools-document.ts';
 import { metricsDocument } from './metrics-document.ts';
 
 writeFileSync(new URL('../docs/limits.md', import.meta.url), limitsDocument());
@@ -15,3 +16,4 @@ writeFileSync(new URL('../docs/cli.md', import.meta.url), cliDocument());
 writeFileSync(new URL('../docs/scopes.md', import.meta.url), scopesDocument());
 writeFileSync(new URL('../deploy/cedar/glovebox.cedarschema', import.meta.url), cedarSchema());
 writeFileSync(new URL('../docs/metrics.md', import.meta.url), metricsDocument());
+writeFileSync(new URL('../docs/tools.md', import.meta.url), toolsDocument());

@@ -9,3 +9,4 @@ export { cedarSchema } from './cedar-schema.ts';
 export { cedarRequest, compileCedar, type CedarRequest } from './cedar.ts';
 export { isHostFolder, isPlainRelative, isToolFolder } from './oci-spec-paths.ts';
 export { compileOpa, opaInput, opaVerdict, type OpaInput, type OpaPolicy } from './opa.ts';
+export { egressProxyUrl, toolTrust, toolTrustEnvironment, type ToolTrust } from './tool-trust.ts';

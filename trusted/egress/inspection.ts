@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { limits } from '../../pure/contracts/index.ts';
 import {
   bodyProblem,
@@ -57,8 +57,22 @@ async function inspectPush(rule: CompiledRule, body: Readable): Promise<Inspecte
       ok: false,
       why: `an update of ${unproven.ref} may overwrite what is there; the rule has no force`,
     };
-  body.unshift(bytes);
-  return { ok: true, body };
+  return { ok: true, body: withBeginning(bytes, body) };
+}
+
+/** Not put back into the stream: a short body may have told its end by now, and would take nothing back. */
+function withBeginning(bytes: Buffer, rest: Readable): Readable {
+  const whole = new PassThrough();
+  whole.write(bytes);
+  rest.once('error', (error) => whole.destroy(error));
+  rest.once('close', () => {
+    // Never an end: what was cut must not look whole to the upstream.
+    if (!rest.readableEnded) whole.destroy(new Error('the client left before its body was whole'));
+  });
+  if (rest.readableEnded) whole.end();
+  else if (rest.destroyed) whole.destroy(new Error('the client left before its body was whole'));
+  else rest.pipe(whole);
+  return whole;
 }
 
 /** The body's bytes until `enough`, or all of them. The rest stays in the stream, which is left paused. */

@@ -1,8 +1,8 @@
-/** Where a sandbox finds its doors. Names of variables are those of the tools that read them (FIELD-NOTES). */
+import { toolTrustEnvironment } from '../../../pure/compile/index.ts';
+
+/** Where a sandbox finds its doors. */
 const api = 'http://127.0.0.1:9090';
 export const mcpUrl = `${api}/mcp`;
-const proxy = 'http://127.0.0.1:3128';
-const caBundle = '/etc/ssl/certs/ca-certificates.crt';
 export const agentHome = '/home/agent';
 
 export interface EnvironmentInput {
@@ -17,24 +17,7 @@ export interface EnvironmentInput {
 /** The whole environment of the agent's command, as `K=V`: nothing of the host's own gets in (R27). */
 export function agentEnvironment({ path, term, own, image }: EnvironmentInput): string[] {
   const doors = {
-    HTTPS_PROXY: proxy,
-    https_proxy: proxy,
-    HTTP_PROXY: proxy,
-    http_proxy: proxy,
-    ALL_PROXY: proxy,
-    all_proxy: proxy,
-    NO_PROXY: 'localhost,127.0.0.1,::1',
-    no_proxy: 'localhost,127.0.0.1,::1',
-    NODE_USE_ENV_PROXY: '1',
-    SSL_CERT_FILE: caBundle,
-    NODE_EXTRA_CA_CERTS: caBundle,
-    REQUESTS_CA_BUNDLE: caBundle,
-    CURL_CA_BUNDLE: caBundle,
-    GIT_SSL_CAINFO: caBundle,
-    CARGO_HTTP_CAINFO: caBundle,
-    PIP_CERT: caBundle,
-    AWS_CA_BUNDLE: caBundle,
-    DENO_TLS_CA_STORE: 'system',
+    ...toolTrustEnvironment(),
     GLOVEBOX_URL: api,
     GLOVEBOX_MCP_URL: mcpUrl,
   };
