@@ -8,6 +8,8 @@ export interface Exchange {
   readonly path: string;
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  /** An API token: what is asked is asked as its bearer. */
+  readonly token?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -35,6 +37,7 @@ export function startRequest(exchange: Exchange): ClientRequest {
     headers: {
       host: 'glovebox',
       accept: 'application/json',
+      ...(exchange.token === undefined ? {} : { authorization: `Bearer ${exchange.token}` }),
       ...exchange.headers,
       ...(body === undefined
         ? {}

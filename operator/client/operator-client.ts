@@ -54,9 +54,10 @@ export function routePath(name: RouteName, input: AnyInput): string {
 }
 
 /** The operator API over its Unix socket. Who can open that socket is the person (R39). */
-export function createOperatorClient(socketPath: string): OperatorClient {
+export function createOperatorClient(socketPath: string, token?: string): OperatorClient {
   const exchange = (name: RouteName, input: AnyInput, signal?: AbortSignal) => ({
     socketPath,
+    token,
     method: routeTable[name].method,
     path: routePath(name, input),
     body: input.body,

@@ -29,6 +29,8 @@ export interface OperatorCaller {
   readonly [proven]: 'login';
   readonly kind: 'operator';
   readonly user: UserId;
+  /** An API token of that person's is less than the person: it never answers a question (R39). */
+  readonly by: 'login' | 'token';
 }
 
 /** By nothing: may exchange a join token and nothing else. */

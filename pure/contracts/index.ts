@@ -5,6 +5,7 @@ export * from './authority-api.ts';
 export * from './browser-api.ts';
 export * from './caller.ts';
 export * from './consent.ts';
+export * from './token-api.ts';
 export * from './control-message.ts';
 export * from './errors.ts';
 export * from './ids.ts';

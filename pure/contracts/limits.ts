@@ -99,6 +99,20 @@ export const limits = {
     bounds: 'lifetime of a consent token',
     reached: 'the token is refused',
   },
+  apiTokenTime: {
+    value: 7_776_000_000,
+    unit: 'ms',
+    owner: 'control-plane',
+    bounds: 'how long an API token may last',
+    reached: 'GB_LIMIT_REACHED',
+  },
+  apiTokens: {
+    value: 50,
+    unit: 'count',
+    owner: 'control-plane',
+    bounds: 'API tokens of one person that are good at once',
+    reached: 'GB_LIMIT_REACHED',
+  },
   turnTime: {
     value: 28_800_000,
     unit: 'ms',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { authorityRoutes } from './authority-api.ts';
 import { consentQuestion } from './consent.ts';
+import { tokenRoutes } from './token-api.ts';
 import { consentRoutes } from './consent-api.ts';
 import { createSessionRequest, policyText, sessionView } from './session.ts';
 import type { ErrorBody } from './errors.ts';
@@ -285,6 +286,7 @@ export const operatorRoutes = defineRoutes({
     response: z.null(),
   },
   ...consentRoutes,
+  ...tokenRoutes,
   sealingKey: {
     method: 'GET',
     path: '/v1/secrets/sealing-key',

@@ -124,7 +124,8 @@ describe('glovebox upgrade', () => {
     await world.glovebox(['down']);
     database((open) => {
       for (const index of ['sessions_open_name', 'grants_by_key']) open.exec(`DROP INDEX ${index}`);
-      for (const table of ['installation', 'audit_tombstone', 'turns']) open.exec(`DROP TABLE ${table}`);
+      for (const table of ['installation', 'audit_tombstone', 'turns', 'api_tokens'])
+        open.exec(`DROP TABLE ${table}`);
       for (const column of ['policy_written', 'settled', 'replica'])
         open.exec(`ALTER TABLE sessions DROP COLUMN ${column}`);
       for (const column of ['expires_at', 'used_at']) open.exec(`ALTER TABLE grants DROP COLUMN ${column}`);

@@ -131,6 +131,7 @@ const bodies: {
     discardPaths: { paths: ['a'] },
     approveConsent: { digest: 'x', mode: 'once' },
     denyConsent: { digest: 'x' },
+    createToken: { name: 'ci', scopes: ['read'], expiresInSeconds: 60 },
     putSecret: { sealed: 'x' },
   },
   agent: {

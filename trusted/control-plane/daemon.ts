@@ -8,6 +8,7 @@ import { imagesOf, type Images } from './images-of.ts';
 import type { DaemonPlaces } from './arguments.ts';
 import { auditReader } from './audit-reader.ts';
 import { BrowserDoor } from './browser/browser-door.ts';
+import { ApiTokens } from './people/api-tokens.ts';
 import { GrantService } from './consents/grant-service.ts';
 import { ConsentService } from './consents/consent-service.ts';
 import { clock, layGround, trustDomain, type Ground } from './ground.ts';
@@ -227,12 +228,19 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   const { options, ground, sessions } = side;
   const rate = new RequestRate('operatorRate', limits.operatorRate.value, () => clock.now());
   const caller = personAtSocket();
+  const tokens = new ApiTokens({
+    store: ground.store.apiTokens,
+    audit: ground.audit,
+    clock,
+    ids: randomIds,
+  });
   const serve = async (apart: Pick<OperatorServerOptions, 'server' | 'without'>): Promise<FastifyInstance> =>
     await operatorServer({
       ...apart,
       handlers,
       findSession: async (text) => await sessions.find(text),
       caller,
+      tokens,
       version: options.programs.version,
       rate,
       onError: (error, operation) => ground.note(`the operator API failed in ${operation}`, error),
@@ -259,6 +267,7 @@ async function serveOperator(socket: string, undo: (() => unknown)[], side: Oper
   undo.push(async () => await browser.close());
   const handlers = operatorHandlers({
     ...side,
+    tokens,
     version: options.programs.version,
     sessionsFolder: ground.folder.sessions,
     audit: ground.audit,

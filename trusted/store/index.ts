@@ -1,3 +1,4 @@
+export type { ApiToken, ApiTokenStore } from './api-tokens.ts';
 export type { ConsentStore, Grant, GrantKey, GrantStore } from './consents.ts';
 export { openPostgresStore } from './postgres/open-postgres.ts';
 export { auditWriterLease, replicaLease, type Lease, type Replicas } from './replicas.ts';

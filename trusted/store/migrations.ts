@@ -240,6 +240,22 @@ const turns: Migration = {
   },
 };
 
+const apiTokens: Migration = {
+  async up(db) {
+    await db.schema
+      .createTable('api_tokens')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('user', 'text', (c) => c.notNull())
+      .addColumn('scopes', 'text', (c) => c.notNull())
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text', (c) => c.notNull())
+      .addColumn('revoked_at', 'text')
+      .execute();
+  },
+};
+
 /** In order, for ever: a migration that was released is never changed. The names are what the database remembers. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-sessions-consents': first,
@@ -250,6 +266,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0006-replicas': replicas,
   '0007-audit-retention': retention,
   '0010-turns': turns,
+  '0011-api-tokens': apiTokens,
 };
 
 /** What this database has been through, and what this version would do to it; nothing is changed. */

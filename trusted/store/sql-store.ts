@@ -1,6 +1,7 @@
 import { sql, type Kysely, type Transaction } from 'kysely';
 import { GloveboxError } from '../../pure/contracts/index.ts';
 import type { Replicas } from './replicas.ts';
+import { SqlApiTokenStore } from './sql-api-tokens.ts';
 import { SqlAuditStore } from './sql-audit.ts';
 import { SqlConsentStore } from './sql-consents.ts';
 import { SqlGrantStore } from './sql-grants.ts';
@@ -29,6 +30,7 @@ export function sqlStore(db: Kysely<Tables>, dialect: SqlDialect): Store {
     consents: new SqlConsentStore(db),
     grants: new SqlGrantStore(db),
     turns: new SqlTurnStore(db),
+    apiTokens: new SqlApiTokenStore(db),
     waivers: new SqlWaiverStore(db),
     identity: new SqlIdentityStore(db, dialect),
     audit: new SqlAuditStore(db),

@@ -1,5 +1,6 @@
 import type { AuditStore } from '../audit/index.ts';
 import type { IdentityStore } from '../identity/index.ts';
+import type { ApiTokenStore } from './api-tokens.ts';
 import type { ConsentStore, GrantStore } from './consents.ts';
 import type { Replicas } from './replicas.ts';
 import type { SessionStore } from './sessions.ts';
@@ -12,6 +13,7 @@ export interface Store {
   readonly consents: ConsentStore;
   readonly grants: GrantStore;
   readonly turns: TurnStore;
+  readonly apiTokens: ApiTokenStore;
   readonly waivers: WaiverStore;
   readonly identity: IdentityStore;
   readonly audit: AuditStore;

@@ -70,6 +70,17 @@ export interface TurnTable {
   ended_at: string | null;
 }
 
+export interface ApiTokenTable {
+  id: string;
+  name: string;
+  user: string;
+  scopes: string;
+  digest: string;
+  created_at: string;
+  expires_at: string;
+  revoked_at: string | null;
+}
+
 export interface SpentTokenTable {
   jti: string;
   session_id: string;
@@ -145,6 +156,7 @@ export interface Tables {
   consents: ConsentTable;
   grants: GrantTable;
   turns: TurnTable;
+  api_tokens: ApiTokenTable;
   spent_tokens: SpentTokenTable;
   waivers: WaiverTable;
   join_tokens: JoinTokenTable;

@@ -38,6 +38,13 @@ async function upgrade(
   count: () => void,
 ): Promise<void> {
   count();
+  if (request.headers.authorization !== undefined) {
+    // What is typed is a person's: no token attaches (R36).
+    throw new GloveboxError('GB_CALLER_REFUSED', {
+      operation: 'attachSession by an API token',
+      allowed: 'a person’s login',
+    });
+  }
   const match = path.exec(request.url ?? '');
   if (match === null || request.method !== 'GET') {
     throw new GloveboxError('GB_NOT_FOUND', {

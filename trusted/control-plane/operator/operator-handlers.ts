@@ -6,12 +6,14 @@ import {
   GloveboxError,
   isId,
   limits,
+  type OperatorCaller,
   type PolicyStatus,
   type UserId,
 } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import type { BrowserDoor } from '../browser/browser-door.ts';
 import { wordsOfScope } from '../../../pure/policy/index.ts';
+import type { ApiTokens } from '../people/api-tokens.ts';
 import type { GrantService } from '../consents/grant-service.ts';
 import type { ConsentService } from '../consents/consent-service.ts';
 import type { HostFitness } from '../host-fitness.ts';
@@ -37,6 +39,7 @@ export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
   readonly pool: Pick<SidecarPool, 'ready'>;
   readonly consents: ConsentService;
   readonly grants: GrantService;
+  readonly tokens: ApiTokens;
   readonly secrets: Pick<SecretKeeper, 'sealingKey' | 'list' | 'put' | 'remove'>;
   readonly host: HostFitness;
   readonly changes: WorkspaceChanges;
@@ -54,7 +57,8 @@ export interface OperatorParts extends Pick<AuthorityParts, 'ca' | 'revoke'> {
 
 /** What a person may do, each in a few words; the rooms behind do the work. */
 export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
-  const { sessions, consents, grants, secrets, host, changes, presets, events, audit, auditReader } = parts;
+  const { sessions, consents, grants, tokens, secrets, host, changes, presets, events, audit, auditReader } =
+    parts;
   const sessionIdOf = async (text: string | undefined): Promise<SessionRecord['id'] | null> =>
     text === undefined ? null : (await sessions.find(text)).id;
   const recorded = async (
@@ -132,8 +136,9 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
     },
     listConsents: async ({ query }) => [...(await consents.list(query.all === 'true'))],
     approveConsent: async ({ caller, params, body }) =>
-      await consents.approve(params.id, body.digest, body.mode, caller.user),
-    denyConsent: async ({ caller, params, body }) => await consents.deny(params.id, body.digest, caller.user),
+      await consents.approve(params.id, body.digest, body.mode, personOf(caller)),
+    denyConsent: async ({ caller, params, body }) =>
+      await consents.deny(params.id, body.digest, personOf(caller)),
     listGrants: async ({ query }) =>
       await grants.list(await sessionIdOf(query.session), query.all === 'true'),
     explainGrant: async ({ params }) => {
@@ -147,6 +152,9 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       };
     },
     revokeGrant: async ({ caller, params }) => await grants.revoke(params.id, caller.user),
+    createToken: async ({ caller, body }) => await tokens.create(body, caller.user),
+    listTokens: async () => await tokens.list(),
+    revokeToken: async ({ caller, params }) => await tokens.revoke(params.id, caller.user),
     sealingKey: async () => await secrets.sealingKey(),
     listSecrets: async () => await secrets.list(),
     putSecret: async ({ caller, params, body }) => {
@@ -194,6 +202,12 @@ export function operatorHandlers(parts: OperatorParts): OperatorHandlers {
       return { stopping: true };
     },
   };
+}
+
+/** R39, once more where it counts: no token answers, whatever let it come this far. */
+function personOf({ by, user }: OperatorCaller): UserId {
+  if (by === 'login') return user;
+  throw new GloveboxError('GB_CALLER_REFUSED', { operation: 'an answer', allowed: 'a person’s login' });
 }
 
 const statusOf = (session: SessionRecord): PolicyStatus => ({

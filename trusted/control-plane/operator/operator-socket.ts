@@ -17,7 +17,7 @@ export async function openRuntimeFolder(folder: string): Promise<string> {
 /** The person at the socket, proven by its folder, which `openRuntimeFolder` has just checked: the one cast by which there is one. */
 export function personAtSocket(): OperatorCaller {
   const user = asUserId(`local/${process.getuid?.() ?? 0}`);
-  return Object.freeze({ kind: 'operator', user }) as unknown as OperatorCaller;
+  return Object.freeze({ kind: 'operator', user, by: 'login' }) as unknown as OperatorCaller;
 }
 
 /** A socket that somebody answers on is in use; one that nobody answers on was left by a crash, and is removed. */

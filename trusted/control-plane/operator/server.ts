@@ -16,6 +16,7 @@ import {
 } from '../../../pure/contracts/index.ts';
 import type { SessionRecord } from '../../store/index.ts';
 import { catalogued, type RequestRate } from '../../workload-http/index.ts';
+import type { ApiTokens } from '../people/api-tokens.ts';
 import type { EventReader, OperatorHandlers, StreamAnswer } from './handlers.ts';
 
 export interface OperatorServerOptions {
@@ -23,6 +24,8 @@ export interface OperatorServerOptions {
   /** What a person's text for a session means; GB_NOT_FOUND, or GB_INPUT_INVALID where it means several. */
   readonly findSession: (text: string) => Promise<SessionRecord>;
   readonly caller: OperatorCaller;
+  /** What a request's `Authorization` makes of its caller: less than the person of this door, or a refusal. */
+  readonly tokens?: Pick<ApiTokens, 'callerOf'>;
   readonly version: string;
   readonly rate: RequestRate;
   readonly onError: (error: unknown, operation: string) => void;
@@ -101,13 +104,14 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
             allowed: route.callers.join(', '),
           });
         }
+        const caller = await callerOfRequest(request, name, options);
         if (name === 'openapi') return app.swagger();
         if (name === 'attachSession') throw upgradeNeeded();
         const handler = handlers[name];
         if (handler === undefined)
           throw new GloveboxError('GB_INTERNAL', { detail: `${name} has no handler` });
         const answer = await handler({
-          caller: options.caller,
+          caller,
           params: request.params,
           query: request.query,
           body: request.body,
@@ -122,6 +126,23 @@ export async function operatorServer(options: OperatorServerOptions): Promise<Fa
     });
   }
   return app;
+}
+
+/** Who shows a token is who the token is, whatever door it came through: never more than the person of the door. */
+async function callerOfRequest(
+  { headers }: FastifyRequest,
+  operation: string,
+  { caller, tokens }: OperatorServerOptions,
+): Promise<OperatorCaller> {
+  const { authorization } = headers;
+  if (authorization === undefined) return caller;
+  if (tokens === undefined)
+    throw new GloveboxError('GB_TOKEN_INVALID', { detail: 'tokens are not taken here' });
+  const shown = await tokens.callerOf(authorization, operation);
+  // On one machine there is one person: a token of another one's is of another installation's past.
+  if (shown.user !== caller.user)
+    throw new GloveboxError('GB_CALLER_MISMATCH', { named: shown.user, caller: caller.user });
+  return shown;
 }
 
 function readerOf({ headers }: FastifyRequest): EventReader {
