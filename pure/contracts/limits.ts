@@ -295,6 +295,13 @@ export const limits = {
     bounds: 'how long an unused HTTP/2 connection to an upstream is kept',
     reached: 'it is closed; the next request makes a new one',
   },
+  egressResets: {
+    value: 300,
+    unit: 'per minute',
+    owner: 'egress',
+    bounds: 'requests that one HTTP/2 connection of an agent gives up before they are answered',
+    reached: 'the connection is closed',
+  },
   egressSignedBody: {
     value: 8_388_608,
     unit: 'bytes',

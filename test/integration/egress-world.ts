@@ -28,6 +28,8 @@ export interface EgressWorldOptions {
   readonly placeholders?: Readonly<Record<string, string>>;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly signRequest?: EgressOptions['signRequest'];
+  /** The addresses of every name; 127.0.0.1 without. */
+  readonly resolve?: () => Promise<readonly string[]>;
 }
 
 export interface Authority {
@@ -85,7 +87,7 @@ export async function egressWorld(options: EgressWorldOptions): Promise<EgressWo
     readSecret: (name) => Promise.resolve(new Secret(options.secrets?.[name] ?? '')),
     resolve: (host) => {
       resolved.push(host);
-      return Promise.resolve(['127.0.0.1']);
+      return options.resolve?.() ?? Promise.resolve(['127.0.0.1']);
     },
     takeGrant: () => Promise.resolve(null),
   });

@@ -10,6 +10,7 @@ import { http1Inbound, http2Inbound, refuse, type Destination } from './inbound.
 import { neededRule } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import { refuseMalformed } from '../workload-http/index.ts';
+import { endResetFloods } from './resets.ts';
 import { createUpstreams } from './upstream.ts';
 
 /** The one way out of a sandbox. `handle` takes each connection that an agent makes to the proxy's address. */
@@ -192,6 +193,7 @@ function boundedHttp2Server(): Http2Server {
   });
   server.on('sessionError', () => undefined);
   server.on('session', (session) => {
+    endResetFloods(session, () => performance.now());
     session.once('remoteSettings', () => {
       session.setLocalWindowSize(limits.egressWindow.value * 4);
     });

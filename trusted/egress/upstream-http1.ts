@@ -5,7 +5,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import type { CompiledRule } from '../../pure/egress/index.ts';
 import { checkedLookup, type Resolve } from '../outbound/index.ts';
 import { pairsOf, type Pairs } from './headers.ts';
@@ -13,9 +13,19 @@ import { carryBody, type Answer, type OutgoingRequest, type Sending, type Target
 
 const keep = { keepAlive: true, maxSockets: 256, maxFreeSockets: 32, scheduling: 'lifo' } as const;
 
-/** Public authorities, and the rule's own. */
-export const authoritiesOf = (rule: CompiledRule): { ca?: string[] } =>
-  rule.caPem === undefined ? {} : { ca: [...rootCertificates, rule.caPem] };
+const contexts = new Map<string, SecureContext>();
+
+/**
+ * Public authorities, and the rule's own: read once. Made anew for each connection, reading some 150 certificates took more time
+ * than the handshake, and an agent that opens many connections had the sidecar do nothing else.
+ */
+export function authoritiesOf({ caPem }: CompiledRule): { secureContext?: SecureContext } {
+  if (caPem === undefined) return {};
+  const made =
+    contexts.get(caPem) ?? createSecureContext({ ca: [...rootCertificates, caPem], minVersion: 'TLSv1.2' });
+  contexts.set(caPem, made);
+  return { secureContext: made };
+}
 
 export class Http1Upstreams {
   // By the rule itself: the next generation of a policy has rules of the same names.
