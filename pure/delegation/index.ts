@@ -1,0 +1,1 @@
+export { childPolicy } from './child-policy.ts';
