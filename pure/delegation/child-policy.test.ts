@@ -102,6 +102,15 @@ describe('a child’s policy', () => {
     expect(childPolicy(parent, parent)).toEqual({ tools: parent.tools, egress: parent.egress, leftOut: [] });
   });
 
+  it('[R40] what a rule that is left out would have asked for does not fall to a later one that allows', () => {
+    const parent = policy({ egress: [{ host: 'a.x' }] });
+    const narrow = { host: 'a.x', methods: ['GET'], paths: ['/a'], decision: 'ask', perMinute: 5 };
+    const own = policy({ egress: [narrow, { host: 'a.x' }] });
+    expect(childPolicy(parent, own)).toMatchObject({ egress: [], leftOut: ['a.x', 'a.x'] });
+    const plain = policy({ egress: [{ ...narrow, perMinute: undefined }, { host: 'a.x' }] });
+    expect(childPolicy(parent, plain).egress).toEqual(plain.egress);
+  });
+
   it('asks for what the parent is asked for, and says what it leaves out', () => {
     const parent = policy({
       tools: { ask: ['files:write:/a/**'] },
