@@ -7,6 +7,16 @@ export const turnHeader = 'glovebox-turn';
 
 /** What an agent sees at http://127.0.0.1:9090 in its sandbox; the caller is the link. `/mcp` is the MCP endpoint beside it. */
 const agent = { callers: ['agent'], owner: 'caller-session' } as const;
+const permissionParam = z.strictObject({ permission: z.string().max(64) });
+const permissionAnswer = z.object({
+  /** Null: nobody had to be asked. */
+  id: z.string().nullable(),
+  state: z.enum(['pending', 'granted', 'refused']),
+  granted: z.boolean(),
+  scope: z.string(),
+  mode: z.enum(['once', 'session']).nullable(),
+  detail: z.string(),
+});
 export const agentRoutes = defineRoutes({
   session: {
     method: 'GET',
@@ -47,13 +57,25 @@ export const agentRoutes = defineRoutes({
     method: 'POST',
     path: '/v1/permissions',
     ...agent,
-    body: permissionRequest,
-    response: z.object({
-      granted: z.boolean(),
-      scope: z.string(),
-      mode: z.enum(['once', 'session']).nullable(),
-      detail: z.string(),
-    }),
+    /** `wait` false: answered at once, with the id to look for the answer by. */
+    body: permissionRequest.extend({ wait: z.boolean().default(true) }),
+    response: permissionAnswer,
+  },
+  /** What became of a question: also for a client that was started anew since it asked. */
+  getPermission: {
+    method: 'GET',
+    path: '/v1/permissions/:permission',
+    ...agent,
+    params: permissionParam,
+    response: permissionAnswer,
+  },
+  /** The agent no longer needs it: the person is not asked any more. One that is answered stays as it is. */
+  cancelPermission: {
+    method: 'DELETE',
+    path: '/v1/permissions/:permission',
+    ...agent,
+    params: permissionParam,
+    response: permissionAnswer,
   },
   emitEvent: {
     method: 'POST',

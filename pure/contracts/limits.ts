@@ -99,6 +99,13 @@ export const limits = {
     bounds: 'lifetime of a consent token',
     reached: 'the token is refused',
   },
+  mcpProgress: {
+    value: 10_000,
+    unit: 'ms',
+    owner: 'sidecar',
+    bounds: 'between two notices of progress of request_permission, where the MCP client wants them',
+    reached: 'another is sent',
+  },
   apiTokenTime: {
     value: 7_776_000_000,
     unit: 'ms',

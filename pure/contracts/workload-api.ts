@@ -80,6 +80,15 @@ export const workloadRoutes = defineRoutes({
     /** `digest` is that of what the person is shown; the token has to carry the same. */
     response: z.object({ id: z.string(), expiresAt: z.string(), digest: z.string() }),
   },
+  /** The agent takes its question back: nobody is asked any more. */
+  cancelConsent: {
+    method: 'POST',
+    path: '/v1/sessions/:session/consents/cancel',
+    ...ownSession,
+    params: sessionParam,
+    body: z.strictObject({ id: z.string().max(64) }),
+    response: z.object({ cancelled: z.boolean() }),
+  },
   /** Consumes a consent token's jti atomically; the second use is GB_TOKEN_REPLAYED, also after a restart (R6). */
   consumeConsent: {
     method: 'POST',

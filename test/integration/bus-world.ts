@@ -80,6 +80,7 @@ export class BusWorld {
       reportPolicyStatus: unused,
       requestConsent: unused,
       consumeConsent: unused,
+      cancelConsent: unused,
       useGrant: unused,
       secretBindings: unused,
     });

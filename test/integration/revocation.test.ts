@@ -92,6 +92,7 @@ class Plane {
       reportPolicyStatus: unused,
       requestConsent: unused,
       consumeConsent: unused,
+      cancelConsent: unused,
       useGrant: unused,
       secretBindings: async () => ({ secrets: ['one'], uses: [] }),
     });

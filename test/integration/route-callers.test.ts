@@ -98,6 +98,7 @@ const bodies: {
     reportPolicyStatus: { generation: 1 },
     requestConsent: consent,
     consumeConsent: { token: 'x' },
+    cancelConsent: { id: id128 },
     useGrant: { grantId: id128, turnId: id128, scope: 'files:read:/notes', argsHash: 'a'.repeat(64) },
   },
   secrets: {

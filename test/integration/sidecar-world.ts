@@ -58,6 +58,7 @@ export class SidecarWorld {
       new GloveboxError('GB_LIMIT_REACHED', { limit: 'test', detail: 'no consent in this test' }),
     );
   readonly consumed = new Set<string>();
+  onCancel: (id: string) => Promise<boolean> = () => Promise.resolve(false);
   /** What sidecars asked the store of grants for, and whether it says no. */
   readonly uses: unknown[] = [];
   usesRefused = false;
@@ -142,6 +143,7 @@ export class SidecarWorld {
             this.uses.push(body);
             return Promise.resolve({ used: !this.usesRefused });
           },
+          cancelConsent: async ({ body }) => ({ cancelled: await this.onCancel(body.id) }),
           getSandboxPolicy: unused,
           joinSandbox: unused,
           renewSandbox: unused,

@@ -89,6 +89,7 @@ export class LiveSession {
       trustDomain,
       requestConsent: warm.requestConsent,
       consumeConsent: warm.consumeConsent,
+      cancelConsent: warm.cancelConsent,
       verifyConsent: (token, expected, now) => warm.verifier.consent(token, expected, now),
     });
     // What an agent sends can fail in ways that nobody thought of. The request is refused; the session goes on.

@@ -58,6 +58,7 @@ export interface Warm {
   readonly emit: (event: object) => Promise<void>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
+  readonly cancelConsent: (id: string) => Promise<boolean>;
   readonly useGrant: (use: GrantUse) => Promise<boolean>;
   readonly reportPolicyStatus: (generation: number) => Promise<void>;
   readonly readSecret: EgressOptions['readSecret'];
@@ -149,6 +150,8 @@ export async function warmUp(
     requestConsent: (body) => controlPlane.call('requestConsent', { params: { session }, body }),
     consumeConsent: async (token) =>
       (await controlPlane.call('consumeConsent', { params: { session }, body: { token } })).grantId,
+    cancelConsent: async (id) =>
+      (await controlPlane.call('cancelConsent', { params: { session }, body: { id } })).cancelled,
     useGrant: async (body) => (await controlPlane.call('useGrant', { params: { session }, body })).used,
     reportPolicyStatus: async (generation) => {
       await controlPlane.call('reportPolicyStatus', { params: { session }, body: { generation } });

@@ -14,6 +14,9 @@ export interface Tool {
 }
 
 export interface Permission {
+  /** Of the question, where a person had to be asked. */
+  readonly id: string | null;
+  readonly state: 'pending' | 'granted' | 'refused';
   readonly granted: boolean;
   readonly scope: string;
   readonly mode: 'once' | 'session' | null;
@@ -43,6 +46,11 @@ export interface Agent {
     reason: string,
     args?: Readonly<Record<string, unknown>>,
   ): Promise<Permission>;
+  /** Asks, and does not wait: `permission` tells what became of it, in another process too. */
+  askPermission(scope: string, reason: string, args?: Readonly<Record<string, unknown>>): Promise<Permission>;
+  permission(id: string): Promise<Permission>;
+  /** Takes the question back; an answer that is there stands. */
+  cancelPermission(id: string): Promise<Permission>;
   /** Calls a tool and, where it needs consent, asks the person once and calls it again. */
   callWithConsent(
     tool: string,
@@ -61,18 +69,29 @@ export function connect(base = process.env['GLOVEBOX_URL'] ?? 'http://127.0.0.1:
 function agentOf(base: Sidecar): Agent {
   const call: Agent['call'] = (tool, args) =>
     request(base, 'POST', `/v1/tools/${encodeURIComponent(tool)}`, args);
-  const requestPermission: Agent['requestPermission'] = (scope, reason, args) =>
+  const ask = (
+    wait: boolean,
+    scope: string,
+    reason: string,
+    args?: Readonly<Record<string, unknown>>,
+  ): Promise<Permission> =>
     request(base, 'POST', '/v1/permissions', {
       scope,
       reason,
+      ...(wait ? {} : { wait }),
       ...(args === undefined ? {} : { arguments: args }),
     });
+  const requestPermission: Agent['requestPermission'] = (...what) => ask(true, ...what);
+  const at = (id: string): string => `/v1/permissions/${encodeURIComponent(id)}`;
   return {
     inTurn: (turn) => agentOf({ ...base, turn }),
     session: () => request(base, 'GET', '/v1/session'),
     tools: () => request(base, 'GET', '/v1/tools'),
     call,
     requestPermission,
+    askPermission: (...what) => ask(false, ...what),
+    permission: (id) => request(base, 'GET', at(id)),
+    cancelPermission: (id) => request(base, 'DELETE', at(id)),
     callWithConsent: async (tool, args, reason) => {
       try {
         return await call(tool, args);

@@ -338,3 +338,19 @@ describe('consent', () => {
     expect((await store.grants.listOf(session.id)).every((grant) => grant.revokedAt !== null)).toBe(true);
   });
 });
+
+describe('a question that its session takes back', () => {
+  test('[R2] is denied, said and written down; another session’s, or one that is answered, is not', async () => {
+    const { id } = await service.ask(session, request());
+    const other = { ...session, id: randomIds.session() };
+    expect(await service.cancel(other, id)).toEqual({ cancelled: false });
+    expect(await service.cancel(session, 'no id')).toEqual({ cancelled: false });
+    expect(await service.cancel(session, id)).toEqual({ cancelled: true });
+    expect(said.at(-1)).toMatchObject({ type: 'consent', challenge_id: id, answer: 'denied', token: null });
+    expect(audited.at(-1)).toMatchObject({ rule: 'consent.cancelled', decision: 'deny', user: null });
+    expect(await service.cancel(session, id)).toEqual({ cancelled: false });
+    const asked = await service.ask(session, request({ scope: 'files:write:/shared/b' }));
+    await service.approve(asked.id, asked.digest, 'once', alice);
+    expect(await service.cancel(session, asked.id)).toEqual({ cancelled: false });
+  });
+});

@@ -175,6 +175,20 @@ export class ConsentService {
     return refused;
   }
 
+  /** Taken back by the session that asked; false where it is answered already, or was another's. */
+  async cancel(session: SessionRecord, id: string): Promise<{ cancelled: boolean }> {
+    const question = isId(id) ? await this.#options.store.consents.get(asConsentId(id)) : undefined;
+    if (question?.sessionId !== session.id || question.state !== 'pending') return { cancelled: false };
+    try {
+      await this.#refuse(question, 'denied', null, 'cancelled');
+    } catch (error) {
+      // Somebody answered at the same moment: their answer stands.
+      if (error instanceof GloveboxError && error.code === 'GB_SESSION_STATE') return { cancelled: false };
+      throw error;
+    }
+    return { cancelled: true };
+  }
+
   /** Spends a token of the calling session, once, and makes the grant in the same step (R6, R37). */
   async consume(session: SessionRecord, token: string): Promise<{ grantId: string }> {
     const { store, verifyConsent, signerId, sidecarId, ids, clock } = this.#options;

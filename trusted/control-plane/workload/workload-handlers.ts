@@ -59,6 +59,7 @@ export function workloadHandlers(parts: WorkloadParts): WorkloadHandlers<typeof 
     },
     requestConsent: async ({ caller, body }) => await consents.ask(await own(caller), body),
     consumeConsent: async ({ caller, body }) => await consents.consume(await own(caller), body.token),
+    cancelConsent: async ({ caller, body }) => await consents.cancel(await own(caller), body.id),
     useGrant: async ({ caller, body }) => await grants.use(await own(caller), body),
     secretBindings: async ({ params }) => {
       const record = await sessions.get(params.session as SessionRecord['id']);

@@ -70,11 +70,16 @@ export class AgentApi {
           })),
         ),
       callTool: (_caller, { params, body, named }) => operations.call(params['tool'] ?? '', body, named),
-      requestPermission: (_caller, { body, named }) =>
-        this.requestPermission(
-          parseUntrusted(agentRoutes.requestPermission.body, body, 'The request'),
-          named,
-        ),
+      requestPermission: async (_caller, { body, named }) => {
+        const asked = parseUntrusted(agentRoutes.requestPermission.body, body, 'The request');
+        const { wait, ...request } = asked;
+        return { ...(await options.permissions.request(request, named, wait)) };
+      },
+      getPermission: (_caller, { params }) =>
+        Promise.resolve({ ...options.permissions.status(params['permission'] ?? '') }),
+      cancelPermission: async (_caller, { params }) => ({
+        ...(await options.permissions.cancel(params['permission'] ?? '')),
+      }),
       emitEvent: async (_caller, { body }) => {
         const event = parseUntrusted(agentRoutes.emitEvent.body, body, 'The event');
         this.#count();

@@ -1,4 +1,4 @@
-import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
+import { createMcpHandler, McpServer, type ServerContext } from '@modelcontextprotocol/server';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Named } from '../../../pure/consent/index.ts';
@@ -70,9 +70,44 @@ function serverOf(api: McpApi, onError: (error: unknown) => void): McpServer {
         'Asks the person for consent to a scope, such as files:write:/shared/notes.md. Waits for the answer, up to some minutes.',
       inputSchema: permissionRequest,
     },
-    (request) => answer(async () => ({ ...(await api.requestPermission(request, named())) }), onError),
+    (request, ctx) =>
+      answer(
+        async () => ({
+          ...(await withProgress(ctx, 'waiting for the person', () =>
+            api.requestPermission(request, named()),
+          )),
+        }),
+        onError,
+      ),
   );
   return server;
+}
+
+/**
+ * While a person thinks, a client that asked for progress hears at intervals that its call is alive: it would take the silence for a
+ * failure. One that is gone is no reason to stop waiting.
+ */
+async function withProgress<T>(
+  { mcpReq }: ServerContext,
+  message: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const progressToken = mcpReq._meta?.progressToken;
+  if (progressToken === undefined) return await work();
+  let progress = 0;
+  const tell = (): void => {
+    progress += 1;
+    const params = { progressToken, progress, message };
+    mcpReq.notify({ method: 'notifications/progress', params }).catch(() => clearInterval(timer));
+  };
+  const timer = setInterval(tell, limits.mcpProgress.value);
+  timer.unref();
+  tell();
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 /** A refusal is an answer that the agent can read and act on, not a failure of the protocol. */

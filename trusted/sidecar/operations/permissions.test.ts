@@ -38,12 +38,14 @@ let grants: Grants;
 let orders: ConsentOrder[];
 let consumed: string[];
 let challenge: string;
+let cancel: (id: string) => boolean;
 let permissions: Permissions;
 
 /** As what comes now is stamped, of this person. */
 const stampOf = (user: UserId): Stamp => ({ turnId: turn, user, mayUseGrants: true });
 
 beforeEach(async () => {
+  cancel = () => false;
   tools = { allow: [], ask: ['files:write:/shared/**'] };
   runtime = testRuntime();
   signer = await testSigner();
@@ -69,6 +71,7 @@ beforeEach(async () => {
         digest: 'shown',
       });
     },
+    cancelConsent: (id) => Promise.resolve(cancel(id)),
     consumeConsent: (token) => {
       if (consumed.includes(token)) return Promise.reject(new GloveboxError('GB_TOKEN_REPLAYED'));
       consumed.push(token);
@@ -269,5 +272,47 @@ describe('a question', () => {
     turns.open(nextId(), alice);
     expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
     expect(await grants.take(stampOf(alice), scope, hash)).toBeNull();
+  });
+});
+
+describe('a question that is not waited for', () => {
+  const words = { session_id: session, seq: 1, iat: 1, type: 'consent' } as const;
+  /** Until what was heeded is settled: the status is what an agent would ask for again and again. */
+  const settled = async (): Promise<PermissionAnswer> => {
+    for (;;) {
+      const now = permissions.status(challenge);
+      if (now.state !== 'pending') return now;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+
+  it('[R39] is pending until it is answered, and tells whoever asks for it later', async () => {
+    const first = await permissions.request({ scope, reason: '' }, undefined, false);
+    expect(first).toMatchObject({ id: challenge, state: 'pending', granted: false });
+    expect(permissions.status(challenge)).toEqual(first);
+    expect(grants.has(alice, scope, hash)).toBe(false);
+    const token = await signer.sign('consent', claims());
+    permissions.heed({ ...words, challenge_id: challenge, answer: 'approved', token });
+    expect(await settled()).toMatchObject({ id: challenge, state: 'granted', granted: true, mode: 'once' });
+    expect(await grants.take(stampOf(alice), scope, hash)).not.toBeNull();
+    expect(() => permissions.status(nextId())).toThrow('GB_NOT_FOUND');
+  });
+
+  it('can be taken back; an answer that is there stands', async () => {
+    await permissions.request({ scope, reason: '' }, undefined, false);
+    cancel = (id) => {
+      permissions.heed({ ...words, challenge_id: id, answer: 'denied', token: null });
+      return true;
+    };
+    expect(await permissions.cancel(challenge)).toMatchObject({ state: 'refused', granted: false });
+    expect(await permissions.cancel(challenge)).toMatchObject({ state: 'refused' });
+    cancel = () => false;
+    challenge = nextId();
+    await permissions.request({ scope, reason: '' }, undefined, false);
+    expect(await permissions.cancel(challenge)).toMatchObject({ state: 'pending' });
+    const token = await signer.sign('consent', claims());
+    permissions.heed({ ...words, challenge_id: challenge, answer: 'approved', token });
+    expect(await settled()).toMatchObject({ state: 'granted' });
+    await expect(permissions.cancel(nextId())).rejects.toThrow('GB_NOT_FOUND');
   });
 });

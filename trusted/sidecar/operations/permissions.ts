@@ -39,12 +39,17 @@ export interface PermissionsOptions {
   readonly policy: Pick<LivePolicy, 'verdictOf'>;
   readonly requestConsent: (order: ConsentOrder) => Promise<ConsentReceipt>;
   readonly consumeConsent: (token: string) => Promise<string>;
+  /** False: it was answered before. */
+  readonly cancelConsent: (id: string) => Promise<boolean>;
   /** Signature, type, time, and each claim as expected (R37); throws. */
   readonly verifyConsent: (token: string, expected: ExpectedClaims, now: number) => Promise<ConsentClaims>;
   readonly runtime: Runtime;
 }
 
 export interface PermissionAnswer {
+  /** Of the question, where there was one. */
+  readonly id: string | null;
+  readonly state: 'pending' | 'granted' | 'refused';
   readonly granted: boolean;
   readonly scope: string;
   readonly mode: 'once' | 'session' | null;
@@ -65,12 +70,16 @@ export class Permissions {
   readonly #open = new Map<string, Promise<PermissionAnswer>>();
   readonly #answered = new Map<string, Answer>();
   readonly #waiting = new Map<string, (answer: Answer) => void>();
+  /** Of what is open, and what came of the rest. */
+  readonly #scopes = new Map<string, string>();
+  readonly #settled = new Map<string, PermissionAnswer>();
 
   constructor(options: PermissionsOptions) {
     this.#options = options;
   }
 
-  async request(request: PermissionRequest, named?: Named): Promise<PermissionAnswer> {
+  /** `wait` false: what is asked is pending, and `status` tells the rest. */
+  async request(request: PermissionRequest, named?: Named, wait = true): Promise<PermissionAnswer> {
     const stamp = this.#options.turns.stamp(named);
     const { scope } = request;
     const withArguments = request.arguments !== undefined;
@@ -83,8 +92,7 @@ export class Permissions {
       });
     }
     const verdict = this.#options.policy.verdictOf(scope);
-    if (verdict.decision === 'allow')
-      return { granted: true, scope, mode: null, detail: 'the policy allows it' };
+    if (verdict.decision === 'allow') return { ...noQuestion, scope, detail: 'the policy allows it' };
     const rule = stamp === null ? 'turn.none' : stamp.mayUseGrants ? verdict.rule : 'turn.earlier';
     if (stamp === null || !stamp.mayUseGrants || verdict.decision === 'deny') {
       const facts = { stamp, operation: 'consent.request', argsHash, scope, decision: 'deny', rule } as const;
@@ -96,7 +104,7 @@ export class Permissions {
       });
     }
     if (this.#options.grants.has(stamp.user, scope, argsHash)) {
-      return { granted: true, scope, mode: null, detail: 'it is granted already' };
+      return { ...noQuestion, scope, detail: 'it is granted already' };
     }
     const operation = `${pattern.domain}:${pattern.verb ?? '*'}`;
     const receipt = await this.#options.requestConsent({
@@ -107,7 +115,25 @@ export class Permissions {
       argsHash,
       argumentsText: shown(request.arguments),
     });
-    return await this.#answerTo(receipt, { stamp, scope, argsHash, withArguments });
+    const answer = this.#answerTo(receipt, { stamp, scope, argsHash, withArguments });
+    if (!wait) return pending(receipt.id, scope);
+    return await answer;
+  }
+
+  /** What became of a question of this session's. */
+  status(id: string): PermissionAnswer {
+    const settled = this.#settled.get(id);
+    if (settled !== undefined) return settled;
+    const scope = this.#scopes.get(id);
+    if (scope !== undefined) return pending(id, scope);
+    throw new GloveboxError('GB_NOT_FOUND', { what: 'such question', detail: 'it was not asked here' });
+  }
+
+  /** The person is not asked any more; where they have answered, their answer stands. */
+  async cancel(id: string): Promise<PermissionAnswer> {
+    const open = this.#open.get(id);
+    if (open === undefined || !(await this.#options.cancelConsent(id))) return this.status(id);
+    return await open;
   }
 
   /** A signed word of the control plane, which may come before the receipt of the question. */
@@ -123,15 +149,39 @@ export class Permissions {
   #answerTo(receipt: ConsentReceipt, question: Question): Promise<PermissionAnswer> {
     const open = this.#open.get(receipt.id);
     if (open !== undefined) return open;
-    const answer = this.#settle(receipt, question).finally(() => this.#open.delete(receipt.id));
+    const answer = this.#settle(receipt, question)
+      .then((settled) => this.#keep(receipt.id, settled))
+      .finally(() => {
+        this.#open.delete(receipt.id);
+        this.#scopes.delete(receipt.id);
+      });
+    // Nobody may be waiting: the agent asks for it later, or never.
+    answer.catch((error: unknown) => {
+      this.#options.runtime.log(`a question was not settled (${asGloveboxError(error).code})`);
+    });
     this.#open.set(receipt.id, answer);
+    this.#scopes.set(receipt.id, question.scope);
+    return answer;
+  }
+
+  #keep(id: string, answer: PermissionAnswer): PermissionAnswer {
+    this.#settled.set(id, answer);
+    const [oldest] = this.#settled.keys();
+    if (this.#settled.size > limits.grants.value && oldest !== undefined) this.#settled.delete(oldest);
     return answer;
   }
 
   async #settle(receipt: ConsentReceipt, question: Question): Promise<PermissionAnswer> {
     const { scope } = question;
     const answer = await this.#wait(receipt);
-    const refused = (detail: string): PermissionAnswer => ({ granted: false, scope, mode: null, detail });
+    const refused = (detail: string): PermissionAnswer => ({
+      id: receipt.id,
+      state: 'refused',
+      granted: false,
+      scope,
+      mode: null,
+      detail,
+    });
     if (answer === undefined || answer.answer === 'expired') return refused('nobody answered in time');
     if (answer.answer === 'denied' || answer.token === null) return refused('the person denied it');
     try {
@@ -182,7 +232,14 @@ export class Permissions {
       });
     }
     grants.add({ id, user: stamp.user, scope, mode: claims.mode, argsHash: withArguments ? argsHash : null });
-    return { granted: true, scope, mode: claims.mode, detail: 'the person granted it' };
+    return {
+      id: receipt.id,
+      state: 'granted',
+      granted: true,
+      scope,
+      mode: claims.mode,
+      detail: 'the person granted it',
+    };
   }
 
   async #wait(receipt: ConsentReceipt): Promise<Answer | undefined> {
@@ -202,6 +259,16 @@ export class Permissions {
     }
   }
 }
+
+const noQuestion = { id: null, state: 'granted', granted: true, mode: null } as const;
+const pending = (id: string, scope: string): PermissionAnswer => ({
+  id,
+  state: 'pending',
+  granted: false,
+  scope,
+  mode: null,
+  detail: 'the person has not answered yet',
+});
 
 /** What does not fit is said not to be shown; the hash binds all of it. */
 function shown(args: Record<string, unknown> | undefined): string {
