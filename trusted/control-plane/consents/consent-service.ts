@@ -26,6 +26,7 @@ import {
 } from '../../../pure/consent/index.ts';
 import type { SessionRecord, Store } from '../../store/index.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
+import { answered, notOpen } from './question-errors.ts';
 import type { AuditTrail, Clock } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import type { ControlChannel } from '../sessions/control-channel.ts';
@@ -394,13 +395,3 @@ const digestOf = (text: string): string => createHash('sha256').update(text).dig
 
 const equal = (a: string, b: string): boolean =>
   timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest());
-
-const answered = (question: ConsentQuestion): GloveboxError =>
-  new GloveboxError('GB_SESSION_STATE', {
-    state: `past this question (${question.state})`,
-    operation: 'an answer',
-    needed: 'waiting for one',
-  });
-
-const notOpen = (session: SessionRecord, operation: string): GloveboxError =>
-  new GloveboxError('GB_SESSION_STATE', { state: session.state, operation, needed: 'running' });
