@@ -142,9 +142,13 @@ describe(`SIGKILL of each part at seeded points of ${String(operations)} operati
       for (let number = 0; number < 10 * operations; number += 1) {
         const name = `${run.name}-${String(number)}`;
         const [intent] = intentsOf(name);
-        const outcome = intent === undefined ? undefined : outcomes.get(intent.id)?.[0]?.outcome;
+        const record = intent === undefined ? undefined : outcomes.get(intent.id)?.[0];
+        const outcome = record?.outcome;
         if (outcome === 'ok') expect(effects.get(name), `${name} is ok: ${story()}`).toBe(1);
-        if (effects.has(name)) expect(['ok', 'unknown'], `${name} happened: ${story()}`).toContain(outcome);
+        if (effects.has(name))
+          expect(['ok', 'unknown'], `${name} happened, ${JSON.stringify(record)}: ${story()}`).toContain(
+            outcome,
+          );
       }
     }
   });

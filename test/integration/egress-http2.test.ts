@@ -206,7 +206,7 @@ describe('the egress proxy, by HTTP/2', () => {
     stream.write(Buffer.from('begun'));
     await expect.poll(() => seen).toHaveLength(1);
     stream.close(constants.NGHTTP2_CANCEL);
-    await expect.poll(() => world.trail.map(({ kind }) => kind)).toContain('outcome error');
+    await expect.poll(() => world.trail.map(({ kind }) => kind)).toContain('outcome unknown');
     client.close();
   });
   it('200 requests that are reset at once leave it as it was', async () => {

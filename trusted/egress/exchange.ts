@@ -330,7 +330,8 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       ...(address === null ? [] : [address]),
       ...(error === null ? [] : [error.message]),
     ].join(', ');
-    await this.#permissions.finish(permitted, { result: error === null ? 'ok' : 'error', detail, traffic });
+    const result = error === null ? 'ok' : refusalOf(error, permitted.rule.id) === null ? 'unknown' : 'error';
+    await this.#permissions.finish(permitted, { result, detail, traffic });
   }
 
   #stream(
