@@ -182,9 +182,15 @@ export class SessionIo implements QuestionScreen {
     }
     const rest = filter?.end();
     if (rest !== undefined && rest.length > 0 && !broken()) to.write(rest);
-    if (to.writableLength > 0 && !broken()) await drained(to);
+    if (!broken()) await flushed(to);
   }
 }
+
+/** Until all that was written is out, or never will be: 'drain' comes only after a write that found no room. */
+const flushed = (to: Writable): Promise<void> =>
+  new Promise((resolve) => {
+    to.write('', () => resolve());
+  });
 
 /** Until there is room again, or never will be. */
 function drained(to: Writable): Promise<void> {
