@@ -18,7 +18,7 @@ const primitives = [
   /\b(?:createUser|createAccount|createOperator|createCurve|createPair|fromSeed|fromCurveSeed|nkeyAuthenticator|jwtAuthenticator|credsAuthenticator)\b/g,
   /\bencode(?:User|Account|Operator|Activation|AuthorizationResponse|Generic)\b/g,
   /\b(?:SignJWT|CompactSign|FlattenedSign|GeneralSign|generalSign|generateKeyPairSync|generateKeyPair|generateSecret)\b/g,
-  /\b(?:createSign|createHmac|createPrivateKey|X509CertificateGenerator|X509CrlGenerator|HMAC)\b/g,
+  /\b(?:createSign|createHmac|createPrivateKey|X509CertificateGenerator|X509CrlGenerator|(?<!-)HMAC(?!-))\b/g,
   /\b(?:subtle|crypto)\.sign\(|import \{[^}]*\bsign\b[^}]*\} from 'node:crypto'/g,
 ];
 
