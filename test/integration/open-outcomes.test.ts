@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AuditRecord } from '../../pure/contracts/index.ts';
 import { ControlPlaneWorld, descendantsOf, until } from './control-plane-world.ts';
 
@@ -53,6 +53,10 @@ describe('[R42] an outcome that a crash left open', () => {
     open = openOf(await records(id, 20))[0] as AuditRecord;
   });
 
+  afterEach(() => {
+    for (const pid of programs('glovebox-forwarder')) process.kill(pid, 'SIGCONT');
+  });
+
   const isUnknown = async (): Promise<void> => {
     const found = await records(id);
     expect(openOf(found)).toEqual([]);
@@ -77,7 +81,6 @@ describe('[R42] an outcome that a crash left open', () => {
     for (const pid of programs('glovebox-sidecar')) process.kill(pid, 'SIGKILL');
     await world.untilState(id, 'ended');
     await isUnknown();
-    for (const pid of programs('glovebox-forwarder')) process.kill(pid, 'SIGCONT');
   });
 
   test('the provider dies: the call ends as unknown at once, and the next ones are answered by its successor', async () => {

@@ -45,6 +45,7 @@ export function intentSettler(
   const publisher = publisherOf(bus, clock, ids);
   return async (session, sequence) => {
     await writer.caughtUp(sequence);
+    let last = sequence;
     for (const intent of await openIntentsOf(store, session)) {
       const {
         version: _version,
@@ -55,12 +56,14 @@ export function intentSettler(
         time: _time,
         ...fields
       } = intent;
-      await publisher.outcome(id, {
+      ({ sequence: last } = await publisher.outcome(id, {
         ...fields,
         outcome: 'unknown',
         detail: 'the session ended before its outcome was known',
-      });
+      }));
     }
+    // Who sees that the session ended reads how all of it ended.
+    if (last !== sequence) await writer.caughtUp(last);
   };
 }
 
