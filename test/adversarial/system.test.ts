@@ -90,7 +90,7 @@ describe('the other session', () => {
         'x-original-url': `/v1/sessions/${other}`,
         'x-rewrite-url': '/v1/secrets',
       },
-      { authorization: `Bearer ${other}`, cookie: `session=${other}`, 'mcp-session-id': other },
+      { authorization: `Bearer ${other}`, cookie: `session=${other}` },
       {
         'x-glovebox-user': 'local/0',
         'x-glovebox-turn': other,
@@ -100,6 +100,8 @@ describe('the other session', () => {
       const came = await first.api({ headers });
       expect(came.status === 200 ? session(came) : came.status).toBe(came.status === 200 ? mine : 403);
     }
+    // Names of turns and of MCP sessions only narrow; of what this session never had there is none.
+    expect((await first.api({ headers: { 'mcp-session-id': other } })).status).toBe(404);
     const byQuery = await first.api({ path: `/v1/session?session=${other}&sessionId=${other}` });
     expect(byQuery.status === 200 ? session(byQuery) : byQuery.status).toBe(
       byQuery.status === 200 ? mine : 403,
