@@ -174,6 +174,7 @@ export class ProviderWorld {
 
   async close(): Promise<void> {
     await this.base.close();
+    await this.#seen.driver.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

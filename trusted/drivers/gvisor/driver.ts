@@ -128,7 +128,7 @@ class GvisorDriver implements SandboxDriver {
       });
       void sandbox.ended.then(() => this.#running.delete(request.sandboxId));
       if (ids.kind === 'root') void sandbox.ended.then(() => this.#runscUids.delete(ids.runscUid));
-      this.#prepareLater(request.tier, sandbox.ended);
+      this.#prepareLater(request, sandbox.ended);
       return sandbox;
     } catch (error) {
       for (const step of undo.reverse()) await step().catch(() => undefined);
@@ -160,8 +160,11 @@ class GvisorDriver implements SandboxDriver {
   }
 
   /** Formatting and mounting the next disk would take the processor from the sandbox that starts. */
-  #prepareLater(tier: Tier, ended: Promise<unknown>): void {
-    const prepare = (): void => void this.prepare(tier).catch(() => undefined);
+  #prepareLater({ tier, workspace }: SandboxRequest, ended: Promise<unknown>): void {
+    // A disk where one was taken: a provider's next sandbox needs none.
+    const next =
+      workspace?.mode === 'staged' ? () => this.prepare(tier) : async () => this.#folders.prepare();
+    const prepare = (): void => void next().catch(() => undefined);
     const later = setTimeout(prepare, limits.spareDelay.value);
     later.unref();
     void ended.then(() => {
