@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { GloveboxError, limits, secretProblem, type SecretKind } from '../../pure/contracts/index.ts';
+import { certificatesIn } from '../../pure/secrets/index.ts';
 
 /** What a person says of a secret beside its value; nothing of it is secret. */
 export interface SecretFlags {
@@ -130,12 +131,9 @@ async function reach({ caFile, privateRange }: SecretFlags): Promise<Record<stri
     },
   );
   if (size > limits.secretValue.value) throw refuse('it is too large');
-  // Certificates only: a file that also holds a key must not travel on.
-  const certificates = (await readFile(caFile, 'utf8')).match(
-    /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g,
-  );
-  if (certificates === null) throw refuse('it holds no certificate');
-  return { ca: `${certificates.join('\n')}\n`, privateRanges: privateRange };
+  const ca = certificatesIn(await readFile(caFile, 'utf8'));
+  if (ca === null) throw refuse('it holds no certificate');
+  return { ca, privateRanges: privateRange };
 }
 
 function needed(kind: SecretKind, name: keyof SecretFlags, value: string | undefined): string {

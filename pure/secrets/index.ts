@@ -1,1 +1,2 @@
+export { certificatesIn } from './certificates.ts';
 export { looksLikeKey } from './key-shape.ts';

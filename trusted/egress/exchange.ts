@@ -14,7 +14,7 @@ import { entryOf, Permissions, type Permitted } from './permission.ts';
 import type { EgressIntent, EgressOptions, EgressStamp } from './port.ts';
 import type { Answer, OutgoingRequest, Sending, Target } from './sending.ts';
 import { signed } from './signing.ts';
-import { trafficOf, type Way } from './traffic.ts';
+import { atThisMoment, trafficOf, type Way } from './traffic.ts';
 import { RequestsUnderWay } from './under-way.ts';
 import type { Upstreams } from './upstream.ts';
 
@@ -286,8 +286,8 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
   }
 
   /** Headers at once, then bytes as they come; a redirect is handed over, never followed. */
-  async #answer(inbound: Inbound, permitted: Permitted<S, I>, answer: Answer, way: Way): Promise<void> {
-    const address = way.address();
+  async #answer(inbound: Inbound, permitted: Permitted<S, I>, answer: Answer, open: Way): Promise<void> {
+    const way = atThisMoment(open);
     const { credential } = permitted;
     const echoes = credential === null ? [] : echoesOf(credential);
     const decoder = credential === null ? null : decoderOf(answer.headers);
@@ -305,7 +305,7 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
       await this.#permissions.finish(permitted, {
         result: 'error',
         detail: 'the reply held the credential in a header, or has a coding that is not known',
-        traffic: trafficOf(permitted, { ...way, address: () => address }, answer.status, 0),
+        traffic: trafficOf(permitted, way, answer.status, 0),
       });
       return;
     }
@@ -322,12 +322,12 @@ export class Exchange<S extends EgressStamp, I extends EgressIntent> {
           ...this.#permissions.counted(permitted.rule),
           ...(echoes.length === 0 ? [] : [new PatternGuard(echoes, 'the reply holds the credential')]),
         ]);
-    const traffic = trafficOf(permitted, { ...way, address: () => address }, answer.status, bytes);
+    const traffic = trafficOf(permitted, way, answer.status, bytes);
     const detail = [
       String(answer.status),
       `${String(bytes)} bytes`,
       `${traffic.ms.toFixed(0)} ms`,
-      ...(address === null ? [] : [address]),
+      ...(traffic.address === null ? [] : [traffic.address]),
       ...(error === null ? [] : [error.message]),
     ].join(', ');
     const result = error === null ? 'ok' : refusalOf(error, permitted.rule.id) === null ? 'unknown' : 'error';

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { GloveboxError, limits, type PolicyDocument } from '../../../pure/contracts/index.ts';
+import { certificatesIn } from '../../../pure/secrets/index.ts';
 
 /** The private authorities that egress rules name, read by the one process that may read the person's files. */
 export async function readAuthorities(document: PolicyDocument): Promise<Record<string, string>> {
@@ -15,11 +16,9 @@ export async function readAuthorities(document: PolicyDocument): Promise<Record<
       },
     );
     if (size > limits.policyFile.value) throw refuse('it is too large');
-    const text = await readFile(caFile, 'utf8');
-    // Certificates only: a file that also holds a key must not travel on.
-    const certificates = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g);
+    const certificates = certificatesIn(await readFile(caFile, 'utf8'));
     if (certificates === null) throw refuse('it holds no certificate');
-    found[caFile] = `${certificates.join('\n')}\n`;
+    found[caFile] = certificates;
   }
   return found;
 }
