@@ -9,6 +9,7 @@ import {
 import type { Clock } from '../identity/index.ts';
 import type { RootStep, Signer } from '../signer/index.ts';
 import type { AuditTrail } from './ports.ts';
+import { Queue } from './keyed-queue.ts';
 
 export interface CaRotationOptions {
   readonly signer: Pick<Signer, 'caCertificates' | 'rootPhase' | 'rotateRoot' | 'rotateIssuing'>;
@@ -26,7 +27,8 @@ export interface CaRotationOptions {
  */
 export class CaRotation {
   readonly #options: CaRotationOptions;
-  #turn: Promise<unknown> = Promise.resolve();
+  /** Two steps at a time would be two answers to the same phase. */
+  readonly #queue = new Queue();
   #cancel: () => void = () => undefined;
   #due = 0;
   #closed = false;
@@ -60,7 +62,7 @@ export class CaRotation {
   }
 
   rotateIssuing(user: UserId): Promise<AuthorityView> {
-    return this.#alone(async () => {
+    return this.#queue.run(async () => {
       await this.#record('ca.rotate-issuing', 'operator', user);
       await this.#options.signer.rotateIssuing();
       return await this.view();
@@ -68,7 +70,7 @@ export class CaRotation {
   }
 
   beginRoot(user: UserId): Promise<AuthorityView> {
-    return this.#alone(async () => {
+    return this.#queue.run(async () => {
       const { signer } = this.#options;
       const step = await signer.rootPhase();
       if (step !== 'announce') throw new GloveboxError('GB_CA_ROTATING', { step, at: this.#dueAt() });
@@ -88,23 +90,18 @@ export class CaRotation {
     return new Date(this.#due).toISOString();
   }
 
-  /** Two steps at a time would be two answers to the same phase. */
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined);
-    return done;
-  }
-
   #wait(ms = this.#options.certificateLifetimeMs): void {
     const { clock, onError } = this.#options;
     if (this.#closed) return;
     this.#cancel();
     this.#due = clock.now() + ms;
     this.#cancel = clock.schedule(ms, () => {
-      this.#alone(async () => await this.#step()).catch((error: unknown) => {
-        onError(error, 'a step of the rotation of the root');
-        this.#wait(limits.renewalRetry.value);
-      });
+      this.#queue
+        .run(async () => await this.#step())
+        .catch((error: unknown) => {
+          onError(error, 'a step of the rotation of the root');
+          this.#wait(limits.renewalRetry.value);
+        });
     });
   }
 

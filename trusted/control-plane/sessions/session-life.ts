@@ -3,6 +3,7 @@ import { GloveboxError, type SessionView } from '../../../pure/contracts/index.t
 import { transition, type SessionEvent } from '../../../pure/session/index.ts';
 import type { SessionFindings, SessionRecord, SessionStore } from '../../store/index.ts';
 import { viewOf } from './session-view.ts';
+import { Queue } from '../keyed-queue.ts';
 
 /** The one writer of a session's record while it lives: each step is in the store before anybody acts on it. */
 export class SessionLifeWriter {
@@ -12,7 +13,7 @@ export class SessionLifeWriter {
   #record: SessionRecord;
   #attached = 0;
   readonly #waiting = new Set<() => void>();
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
 
   /** `late`: resolves when so many milliseconds are over; a test has a clock of its own. */
   constructor(
@@ -42,7 +43,7 @@ export class SessionLifeWriter {
 
   /** True when the session moved; false when the event changes nothing any more. Out of order: GB_SESSION_STATE. */
   async apply(event: SessionEvent): Promise<boolean> {
-    return await this.#inTurn(async () => {
+    return await this.#queue.run(async () => {
       const from = this.#record.state;
       const result = transition(this.#record, event);
       if (result.kind === 'same') return false;
@@ -68,7 +69,7 @@ export class SessionLifeWriter {
 
   /** Stored before anybody hears of it. */
   async changePolicy(policy: SessionRecord['policy'], secrets: readonly string[]): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       const { id, policyWritten, state } = this.#record;
       if (!(await this.#store.writePolicy(id, policyWritten, { policy, secrets }))) {
         throw new GloveboxError('GB_SESSION_STATE', {
@@ -110,19 +111,10 @@ export class SessionLifeWriter {
   }
 
   async note(findings: Partial<Omit<SessionFindings, 'policyWritten'>>): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       await this.#store.note(this.#record.id, findings);
       this.#record = { ...this.#record, ...findings };
       this.#onChange(this.view);
     });
-  }
-
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return await result;
   }
 }

@@ -5,6 +5,7 @@ import type { Clock } from '../ports.ts';
 import type { Ids } from '../random-ids.ts';
 import type { ControlChannel } from './control-channel.ts';
 import type { SessionLifeWriter } from './session-life.ts';
+import { Queue } from '../keyed-queue.ts';
 
 export interface TurnBookOptions {
   readonly life: SessionLifeWriter;
@@ -33,7 +34,7 @@ export class TurnBook {
   readonly #participants = new Set<UserId>();
   #open: OpenTurn | null = null;
   #timer: NodeJS.Timeout | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
   #closed = false;
 
   constructor(options: TurnBookOptions) {
@@ -46,12 +47,12 @@ export class TurnBook {
 
   /** A turn of this person's from now on, whoever's it was. Undefined: the session is over. */
   async begin(user: UserId, id: TurnId = this.#options.ids.turn()): Promise<TurnId | undefined> {
-    return await this.#alone(async () => await this.#begin(user, id));
+    return await this.#queue.run(async () => await this.#begin(user, id));
   }
 
   /** This person's turn: the one that is open, or a new one. */
   async of(user: UserId): Promise<{ readonly id: TurnId; readonly opened: boolean } | undefined> {
-    return await this.#alone(async () => {
+    return await this.#queue.run(async () => {
       const open = this.#open;
       if (open?.user === user && this.#options.clock.now() < open.until) {
         // Said again: a sidecar that asks has not heard of it.
@@ -65,7 +66,7 @@ export class TurnBook {
 
   /** True: it was open until now. */
   async end(id: TurnId): Promise<boolean> {
-    return await this.#alone(async () => {
+    return await this.#queue.run(async () => {
       if (this.#open?.id !== id) return false;
       await this.#end();
       return true;
@@ -74,7 +75,7 @@ export class TurnBook {
 
   /** Nobody's turn is open any more, and none opens. */
   async close(): Promise<void> {
-    await this.#alone(async () => {
+    await this.#queue.run(async () => {
       this.#closed = true;
       await this.#end();
     });
@@ -132,15 +133,6 @@ export class TurnBook {
       },
       Math.max(0, Math.min(ms, most)),
     ).unref();
-  }
-
-  async #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return await result;
   }
 }
 
